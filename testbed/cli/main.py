@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command `testbed`: finds the subcommand and turns errors into one sentence each."""
+
+import importlib
+import sys
+
+import click
+
+from testbed import __version__
+from testbed.errors import TestbedError
+
+# Modules are imported when their command is called: `testbed lab exec` must not wait for pandas.
+COMMANDS = {
+    "doctor": "testbed.cli.doctor:doctor",
+    "kernel": "testbed.cli.kernel:kernel",
+    "lab": "testbed.cli.lab:lab",
+    "offload": "testbed.cli.offload:offload",
+    "report": "testbed.cli.report:report",
+}
+
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports one when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in alphabetical order."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of that name."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show a traceback for every error.")
+def testbed(debug: bool) -> None:
+    """Reproduce the use cases of MPTCP with the real Linux stack, in virtual time."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        code = testbed.main(arguments, prog_name="testbed", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        code = done.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        click.echo("testbed: interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except TestbedError as error:
+        if "--debug" in arguments[:1]:
+            raise
+        click.echo(f"testbed: {error}", err=True)
+        code = error.exit_code
+    sys.exit(code if isinstance(code, int) else 0)
