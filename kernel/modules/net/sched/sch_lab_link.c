@@ -406,6 +406,7 @@ static int lab_link_change(struct Qdisc *sch, struct nlattr *opt,
 	struct lab_link *q = qdisc_priv(sch);
 	struct nlattr *tb[LAB_LINK_MAX + 1];
 	struct lab_link_trace trace = {};
+	u32 period = q->trace_period;
 	bool has_trace;
 	int err;
 
@@ -416,12 +417,10 @@ static int lab_link_change(struct Qdisc *sch, struct nlattr *opt,
 		NL_SET_ERR_MSG(extack, "lab_link: the delay is negative");
 		return -EINVAL;
 	}
+	if (tb[LAB_LINK_TRACE_PERIOD])
+		period = nla_get_u32(tb[LAB_LINK_TRACE_PERIOD]);
 	has_trace = tb[LAB_LINK_TRACE] || tb[LAB_LINK_TRACE_MORE];
 	if (has_trace) {
-		u32 period = q->trace_period;
-
-		if (tb[LAB_LINK_TRACE_PERIOD])
-			period = nla_get_u32(tb[LAB_LINK_TRACE_PERIOD]);
 		err = build_trace(q, tb, &trace);
 		if (!err)
 			err = check_trace(&trace, period, extack);
@@ -429,6 +428,12 @@ static int lab_link_change(struct Qdisc *sch, struct nlattr *opt,
 			kvfree(trace.stamps);
 			return err;
 		}
+	} else {
+		struct lab_link_trace present = { q->trace, q->trace_len };
+
+		err = check_trace(&present, period, extack);
+		if (err)
+			return err;
 	}
 
 	sch_tree_lock(sch);
