@@ -49,7 +49,7 @@ def run(
     except subprocess.TimeoutExpired:
         raise CommandError(f"{argv[0]} took longer than {timeout_s:g} s") from None
     except OSError as error:
-        raise CommandError(f"{argv[0]} cannot be started: {error.strerror}") from error
+        raise _not_started(argv, error) from error
     if done.returncode:
         seconds = time.monotonic() - started
         raise CommandError(
@@ -60,9 +60,10 @@ def run(
 
 def ending(returncode: int) -> str:
     """Say how a process ended, from the return code of `subprocess`."""
-    if returncode < 0:
-        return f"was ended by {signal.Signals(-returncode).name}"
-    return f"exited {returncode}"
+    if returncode >= 0:
+        return f"exited {returncode}"
+    known = {number.value: number.name for number in signal.Signals}
+    return f"was ended by {known.get(-returncode, f'signal {-returncode}')}"
 
 
 def quoted_tail(text: str) -> str:
@@ -191,5 +192,10 @@ def _start(
             preexec_fn=prepare,
             start_new_session=True,
         )
-    except OSError as error:
-        raise CommandError(f"{argv[0]} cannot be started: {error.strerror}") from error
+    except (OSError, subprocess.SubprocessError) as error:  # the latter when prepare fails
+        raise _not_started(argv, error) from error
+
+
+def _not_started(argv: Sequence[str], error: Exception) -> CommandError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return CommandError(f"{argv[0]} cannot be started: {reason.rstrip('.').lower()}")

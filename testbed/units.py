@@ -29,7 +29,8 @@ SIZE_UNITS = {
     "GiB": 2**30,
 }
 
-_QUANTITY = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z/]+)\s*", re.ASCII)
+# No quantity of ours needs more digits, and a number of thousands is not even a float.
+_QUANTITY = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z/]+)\s*", re.ASCII)
 
 
 def parse_rate(text: str) -> int:
@@ -56,9 +57,9 @@ def parse_memory(text: str) -> int:
 def _parse(text: str, units: dict[str, Fraction], example: str) -> Fraction:
     match = _QUANTITY.fullmatch(text)
     if match is None or match[2] not in units:
-        known = ", ".join(units)
         raise SpecError(
-            f'"{text}" is not a quantity with one of the units {known}; write it as "{example}"'
+            f'"{text[:40]}" is not a quantity with one of the units {", ".join(units)}; '
+            f'write it as "{example}"'
         )
     return Fraction(match[1]) * units[match[2]]
 

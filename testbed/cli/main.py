@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `testbed`: finds the subcommand and turns errors into one sentence each."""
 
+import errno
 import importlib
 import sys
 
@@ -19,6 +20,9 @@ COMMANDS = {
 }
 
 EXIT_INTERRUPTED = 130
+
+# What a disk may say at any moment, whoever writes.
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class LazyGroup(click.Group):
@@ -63,4 +67,10 @@ def main(argv: list[str] | None = None) -> None:
             raise
         click.echo(f"testbed: {error}", err=True)
         code = error.exit_code
+    except OSError as error:
+        if error.errno not in DISK_ERRORS or "--debug" in arguments[:1]:
+            raise
+        place, reason = error.filename or "the results", (error.strerror or "").lower()
+        click.echo(f"testbed: {place} cannot be written: {reason}", err=True)
+        code = 1
     sys.exit(code if isinstance(code, int) else 0)
