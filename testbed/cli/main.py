@@ -3,6 +3,7 @@
 
 import errno
 import importlib
+import os
 import sys
 
 import click
@@ -20,6 +21,7 @@ COMMANDS = {
 }
 
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 # What a disk may say at any moment, whoever writes.
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -62,6 +64,10 @@ def main(argv: list[str] | None = None) -> None:
     except (KeyboardInterrupt, click.Abort):
         click.echo("testbed: interrupted", err=True)
         code = EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Who read our output has seen enough; Python must not try to flush it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = EXIT_BROKEN_PIPE
     except TestbedError as error:
         if "--debug" in arguments[:1]:
             raise

@@ -147,6 +147,8 @@ def run_in_lab(
                 guard.start()
                 _pump(guard, source, [out, err])
             return _result(command, box)
+        except BrokenPipeError:
+            raise  # our own output's reader has gone; the folder is well
         except OSError as error:
             raise BackendError(
                 f"{guard.folder} cannot be written: {(error.strerror or str(error)).lower()}"

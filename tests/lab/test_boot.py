@@ -304,3 +304,14 @@ def test_a_ride_whose_results_do_not_fit_fails_with_one_sentence(kernel, small_d
     assert done.returncode == 1
     assert b"Traceback" not in done.stderr
     assert b"no space left on device" in done.stderr + done.stdout
+
+
+def test_names_are_looked_up_in_the_guest_and_not_in_the_hosts_network(lab_exec):
+    """The host's name servers are out of reach; waiting for them would cost virtual seconds."""
+    command = (
+        "date +%s; getent hosts lab; getent hosts example.test; cat /etc/resolv.conf; date +%s"
+    )
+    before, address, after = lab_exec("sh", "-c", command).stdout.splitlines()
+
+    assert address.split() == [b"127.0.0.1", b"localhost", b"lab"]
+    assert before == after
