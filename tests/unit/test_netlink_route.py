@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""rtnetlink requests say byte for byte what those of `ip` say."""
+
+import pytest
+
+from testbed.netlink import route
+from tests.unit.netlink_recorded import exact, meaning, recorded
+
+MAC = b"\x02\x00\x00\x00\x00\x01"
+LINK_STRUCT_BYTES = 16
+PEER = {route.VETH_INFO_PEER: (LINK_STRUCT_BYTES, {})}
+LINK_INFO = {route.IFLA_LINKINFO: (0, {route.IFLA_INFO_DATA: (0, PEER)})}
+
+
+@pytest.mark.parametrize(
+    ("name", "request_"),
+    [
+        ("link_up", route.link_up(1)),
+        ("link_down", route.link_up(1, is_up=False)),
+        ("new_address", route.new_address(12, "10.0.1.2", 24)),
+        ("delete_address", route.delete_address(12, "10.0.1.2", 24)),
+        ("new_rule_from", route.new_rule_from("10.0.1.2", 101, 100)),
+    ],
+)
+def test_same_bytes_as_ip(name, request_):
+    assert exact(request_).hex(" ", 4) == exact(recorded(name)).hex(" ", 4)
+
+
+def test_routes_say_what_ip_says():
+    """A route with gateway, source, table, metric or none of them is what `ip route` makes."""
+    source = {"source": "10.0.1.2"}
+    cases = {
+        "default_route": route.new_route("0.0.0.0", 0, 12, "10.0.1.1", table=101, **source),
+        "metric_route": route.new_route("0.0.0.0", 0, 12, "10.0.1.1", metric=200, **source),
+        "network_route": route.new_route("10.0.3.0", 24, 12, "10.0.1.1"),
+        "link_route": route.new_route("10.0.9.0", 24, 12, None),
+    }
+    for name, ours in cases.items():
+        assert meaning(ours, 12) == meaning(recorded(name), 12), name
+        assert len(ours) == len(recorded(name)), name
+
+
+def test_veth_pair_is_what_ip_makes():
+    ours = route.new_veth(12, "wlan0", 13, "ap-laptop", 4, MAC)
+    assert meaning(ours, LINK_STRUCT_BYTES, LINK_INFO) == meaning(
+        recorded("new_veth"), LINK_STRUCT_BYTES, LINK_INFO
+    )
+
+
+def test_ifb_is_what_ip_makes():
+    nests = {route.IFLA_LINKINFO: (0, {})}
+    ours = route.new_ifb(1012, "q12")
+    assert meaning(ours, LINK_STRUCT_BYTES, nests) == meaning(
+        recorded("new_ifb"), LINK_STRUCT_BYTES, nests
+    )
+
+
+def test_name_of_an_interface_ends_with_a_zero():
+    assert b"\x0a\x00\x03\x00wlan0\x00\x00\x00" in route.new_veth(12, "wlan0", 13, "x", 4, MAC)
+
+
+def test_no_address_no_request():
+    with pytest.raises(OSError, match="illegal IP address"):
+        route.new_address(12, "ten", 24)
