@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Builds the network of a run from its plain description, in one process.
+
+Where a link's direction is shaped: on the sending end's interface if that node is a router; if
+it is a host, behind the receiving end, because a queue on a host's own interface changes what
+TCP does there (small queues, local congestion), as no real link does.
+"""
+
+import socket
+from typing import Any
+
+from testbed.emulation.namespace import Namespace, write_sysctl
+from testbed.netlink import qdisc, route
+from testbed.netlink.message import NetlinkSocket
+from testbed.netlink.mptcp import PathManager
+
+# Fallback devices of tunnels take the first numbers of a namespace.
+FIRST_INDEX = 12
+
+# One address for all: the ends know each other, nothing is resolved.
+MAC = b"\x02\x00\x00\x00\x00\x01"
+
+# Deep enough never to be the limit: what limits a queue here is the link.
+IFB_INDEX_OFFSET = 1000
+
+SYSCTLS: dict[str, Any] = {
+    "net.ipv4.conf.all.rp_filter": 0,
+    "net.ipv4.conf.default.rp_filter": 0,
+    "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.conf.default.send_redirects": 0,
+    "net.ipv4.tcp_no_metrics_save": 1,
+    "net.ipv6.conf.all.disable_ipv6": 1,
+    "net.ipv6.conf.default.disable_ipv6": 1,
+}
+
+
+class Node:
+    """One node: its namespace, and the sockets that configure it.
+
+    Args:
+        name: as in the topology.
+        kind: "host" or "router".
+        sysctls: set before anything else.
+    """
+
+    def __init__(self, name: str, kind: str, sysctls: dict[str, Any]) -> None:
+        self.name = name
+        self.kind = kind
+        self.namespace = Namespace()
+        self.indexes: dict[str, int] = {}
+        with self.namespace.inside():
+            self.rtnl = NetlinkSocket(socket.NETLINK_ROUTE)
+            self.path_manager = PathManager() if kind == "host" else None
+            for key, value in {**SYSCTLS, **sysctls}.items():
+                write_sysctl(key, value)
+            write_sysctl("net.ipv4.ip_forward", int(kind == "router"))
+        self.rtnl.add(route.link_up(route.LOOPBACK_INDEX), f"bring up lo of {name}")
+
+    def take_index(self, interface: str) -> int:
+        """Return the interface's number, which is given out here and not by the kernel."""
+        return self.indexes.setdefault(interface, FIRST_INDEX + len(self.indexes))
+
+
+class Network:
+    """The live network.
+
+    Args:
+        plain: the topology as plain data (see testbed.topology.Topology.plain).
+        sysctls: by node; "*" is for all of them.
+    """
+
+    def __init__(self, plain: dict[str, Any], sysctls: dict[str, dict[str, Any]]) -> None:
+        self.plain = plain
+        self.nodes = {
+            node["name"]: Node(
+                node["name"],
+                node["kind"],
+                {**sysctls.get("*", {}), **sysctls.get(node["name"], {})},
+            )
+            for node in plain["nodes"]
+        }
+        self.links = {link["name"]: link for link in plain["links"]}
+        # (link, direction) -> the node and interface number where its queue is
+        self.queues: dict[tuple[str, str], tuple[Node, int]] = {}
+
+    def build(self) -> None:
+        """Make links, addresses and routes, and then the queues."""
+        for link in self.links.values():
+            self._connect(link)
+        for link in self.links.values():
+            self._address(link)
+        for node in self.nodes.values():
+            for entry in self.plain["routes"][node.name]:
+                self._route(node, entry)
+            node.rtnl.flush()
+        # A queue that is attached when both ends are up starts at once; earlier ones wait for
+        # the kernel's link watch, which handles 100 interfaces per second.
+        for link in self.links.values():
+            self._shape(link, "a_to_b")
+            self._shape(link, "b_to_a")
+        for node in self.nodes.values():
+            node.rtnl.flush()
+
+    def _connect(self, link: dict[str, Any]) -> None:
+        a, b = self.nodes[link["a"]], self.nodes[link["b"]]
+        a_index, b_index = a.take_index(link["a_interface"]), b.take_index(link["b_interface"])
+        what = f"make the link {link['name']}"
+        a.rtnl.request(
+            route.new_veth(
+                a_index, link["a_interface"], b_index, link["b_interface"], b.namespace.fd, MAC
+            ),
+            what,
+        )
+        # An end refuses to come up before its peer exists, so both do now.
+        a.rtnl.request(route.link_up(a_index), what)
+        b.rtnl.request(route.link_up(b_index), what)
+
+    def _address(self, link: dict[str, Any]) -> None:
+        for side in "ab":
+            node = self.nodes[link[side]]
+            address = link[f"{side}_address"]
+            index = node.indexes[link[f"{side}_interface"]]
+            node.rtnl.add(
+                route.new_address(index, address, link["prefix_length"]),
+                f"give {node.name} the address {address}",
+            )
+
+    def _route(self, node: Node, entry: dict[str, Any]) -> None:
+        node.rtnl.add(
+            route.new_route(
+                entry["destination"],
+                entry["prefix_length"],
+                node.indexes[entry["interface"]],
+                entry["gateway"],
+            ),
+            f"give {node.name} the route to {entry['destination']}",
+        )
+
+    def _shape(self, link: dict[str, Any], direction: str) -> None:
+        wanted = link[direction]
+        change = direction_change(wanted)
+        if change == qdisc.LinkChange(one_way_delay_s=0.0, loss_fraction=0.0):
+            return
+        from_side, to_side = direction.split("_to_")
+        sender, receiver = self.nodes[link[from_side]], self.nodes[link[to_side]]
+        what = f"shape the link {link['name']}"
+        if sender.kind == "host":
+            node, index = receiver, self._behind(receiver, link[f"{to_side}_interface"], what)
+        else:
+            node, index = sender, sender.indexes[link[f"{from_side}_interface"]]
+        node.rtnl.add(qdisc.new_lab_link(index, change), what)
+        self.queues[link["name"], direction] = (node, index)
+
+    def _behind(self, node: Node, interface: str, what: str) -> int:
+        """Make a queue for what arrives on an interface and return its number."""
+        arriving = node.indexes[interface]
+        index = arriving + IFB_INDEX_OFFSET
+        node.rtnl.add(route.new_ifb(index, f"q{arriving}"), what)
+        node.rtnl.add(qdisc.new_ingress(arriving), what)
+        node.rtnl.add(qdisc.redirect_ingress(arriving, index), what)
+        return index
+
+    def change_link(self, name: str, direction: str, change: qdisc.LinkChange) -> None:
+        """Change one direction of a link in place, now."""
+        node, index = self.queues[name, direction]
+        what = f"change the link {name}"
+        node.rtnl.request(qdisc.change_lab_link(index, change.attrs()), what)
+
+    def start_traces(self, start_ns: int) -> None:
+        """Let the links that have a trace follow it from a time of the monotonic clock on."""
+        for (name, direction), (node, index) in self.queues.items():
+            trace = self.links[name][direction]["trace"]
+            if trace is None:
+                continue
+            what = f"load the trace of the link {name}"
+            for options in qdisc.trace_options(
+                trace["opportunities_ms"], trace["period_ms"], start_ns
+            ):
+                node.rtnl.request(qdisc.change_lab_link(index, options), what)
+
+    def link_counters(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return the counters of every shaped direction of every link."""
+        stats = {
+            node.name: qdisc.lab_link_stats(node.rtnl.dump(qdisc.dump_qdiscs()))
+            for node in self.nodes.values()
+        }
+        counters: dict[str, dict[str, dict[str, int]]] = {}
+        for (name, direction), (node, index) in self.queues.items():
+            counters.setdefault(name, {})[direction] = stats[node.name][index]
+        return counters
+
+
+def direction_change(wanted: dict[str, Any]) -> qdisc.LinkChange:
+    """Return what makes a new queue behave as the topology wants; a trace comes later."""
+    rate = 0 if wanted["trace"] is not None else wanted["rate_bps"]
+    return qdisc.LinkChange(
+        rate_bps=rate,
+        one_way_delay_s=wanted["one_way_delay_s"],
+        queue_bytes=wanted["queue_bytes"],
+        loss_fraction=wanted["loss_fraction"],
+    )

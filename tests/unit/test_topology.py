@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The base of all topologies: names, addresses and routes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from testbed.errors import PlanError
+from testbed.topology import Direction, Topology
+
+
+def chain(*names):
+    """Return a topology of nodes in a row."""
+    topology = Topology()
+    for name in names:
+        topology.add_router(name)
+    for number, (a, b) in enumerate(zip(names, names[1:], strict=False)):
+        topology.add_link(f"l{number}", a, b)
+    return topology
+
+
+def test_two_nodes_of_one_name():
+    topology = chain("a")
+    with pytest.raises(PlanError) as caught:
+        topology.add_host("a")
+    assert str(caught.value) == 'two nodes are called "a"; give each a name of its own'
+
+
+def test_two_links_of_one_name():
+    topology = chain("a", "b", "c")
+    with pytest.raises(PlanError, match='^two links are called "l0"; give each a name of its own$'):
+        topology.add_link("l0", "b", "c")
+
+
+def test_two_paths_of_one_name():
+    topology = chain("a", "b")
+    (link,) = topology.typed_links
+    topology.add_path("wifi", "a", link)
+    with pytest.raises(PlanError, match='^two paths are called "wifi"; give'):
+        topology.add_path("wifi", "a", link)
+
+
+def test_two_interfaces_of_one_name():
+    """Two links between the same nodes need names for their interfaces."""
+    topology = chain("a", "b")
+    with pytest.raises(PlanError) as caught:
+        topology.add_link("second", "a", "b")
+    assert str(caught.value) == (
+        'two interfaces of the node "a" are called "a-b"; '
+        'name the one of the link "second" differently'
+    )
+    topology.add_link("second", "a", "b", a_interface="a-b2", b_interface="b-a2")
+
+
+def test_link_to_a_node_that_is_none():
+    topology = chain("a")
+    with pytest.raises(PlanError, match='^the link "x" ends at "typo", which is not a node$'):
+        topology.add_link("x", "a", "typo")
+
+
+def test_path_by_a_link_of_others():
+    topology = chain("a", "b", "c")
+    with pytest.raises(PlanError) as caught:
+        topology.add_path("wifi", "c", topology.typed_links[0])
+    assert str(caught.value) == (
+        'the path "wifi" leaves "c" by the link "l0", which connects "a" and "b"'
+    )
+
+
+@pytest.mark.parametrize("names", [("abcdefgh", "1234567"), ("1234567", "abcdefgh")])
+def test_interface_name_over_15_characters(names):
+    """Both ends of a link are named after both of its nodes: 15 characters fit, 16 do not."""
+    a, b = names
+    with pytest.raises(PlanError) as caught:
+        chain(a, b)
+    assert str(caught.value) == (
+        f'the interface name "{a}-{b}" has more than 15 characters; '
+        "shorten it or the names of its nodes"
+    )
+    assert chain(a[:-1], b).typed_links[0].a_interface == f"{a[:-1]}-{b}"
+
+
+def test_unconnected_node():
+    topology = chain("a", "b")
+    topology.add_host("alone")
+    with pytest.raises(PlanError, match='^the node "alone" cannot reach the link "l0"$'):
+        topology.plain()
+
+
+def test_addresses_go_by_rule():
+    """The n-th link is 10.<n / 256>.<n % 256>.0/24, .2 on its first side and .1 on the other."""
+    links = chain(*(f"n{number}" for number in range(259))).typed_links
+    addresses = [(link.a_address, link.b_address) for link in links]
+    assert addresses[0] == ("10.0.1.2", "10.0.1.1")
+    assert addresses[254] == ("10.0.255.2", "10.0.255.1")
+    assert addresses[255] == ("10.1.0.2", "10.1.0.1")
+    assert len(set(addresses)) == 258
+
+
+def test_mininet_sees_the_same_network():
+    """It is a Mininet topology: names and addresses of its interfaces are those of ours."""
+    topology = chain("a", "b")
+    assert topology.nodes() == ["a", "b"]
+    ((_, _, info),) = topology.links(withInfo=True)
+    assert (info["intfName1"], info["params1"]) == ("a-b", {"ip": "10.0.1.2/24"})
+    assert (info["intfName2"], info["params2"]) == ("b-a", {"ip": "10.0.1.1/24"})
+
+
+def test_plain_is_json():
+    topology = chain("a", "b", "c")
+    topology.add_path("p", "a", topology.typed_links[0])
+    plain = topology.plain()
+    assert json.loads(json.dumps(plain)) == plain
+    assert plain["nodes"][0] == {"name": "a", "kind": "router"}
+    assert plain["paths"] == [{"name": "p", "node": "a", "interface": "a-b", "address": "10.0.1.2"}]
+
+
+def test_route_leads_by_the_next_hop():
+    topology = chain("a", "b", "c")
+    assert topology.plain()["routes"] == {
+        "a": [
+            {
+                "destination": "10.0.2.0",
+                "prefix_length": 24,
+                "interface": "a-b",
+                "gateway": "10.0.1.1",
+            }
+        ],
+        "b": [],
+        "c": [
+            {
+                "destination": "10.0.1.0",
+                "prefix_length": 24,
+                "interface": "c-b",
+                "gateway": "10.0.2.2",
+            }
+        ],
+    }
+
+
+def test_node_with_paths_has_no_routes():
+    """Its routes come and go with its addresses."""
+    topology = chain("a", "b", "c")
+    topology.add_path("p", "a", topology.typed_links[0])
+    assert topology.plain()["routes"]["a"] == []
+
+
+@st.composite
+def networks(draw):
+    """Draw a connected network: a random tree with some links more."""
+    count = draw(st.integers(2, 8))
+    pairs = {(draw(st.integers(0, node - 1)), node) for node in range(1, count)}
+    more = st.tuples(st.integers(0, count - 1), st.integers(0, count - 1))
+    pairs |= {tuple(sorted(pair)) for pair in draw(st.lists(more, max_size=6)) if len({*pair}) == 2}
+    topology = Topology()
+    for node in range(count):
+        topology.add_router(f"n{node}")
+    for number, (a, b) in enumerate(sorted(pairs)):
+        topology.add_link(f"l{number}", f"n{a}", f"n{b}")
+    return topology
+
+
+@given(networks())
+def test_routes_are_complete_and_shortest(topology):
+    """From every node, following the routes hop by hop takes the fewest links to any network."""
+    plain = topology.plain()
+    owner = {link[f"{side}_address"]: link[side] for link in plain["links"] for side in "ab"}
+    for link in plain["links"]:
+        network = link["a_address"].rpartition(".")[0] + ".0"
+        distance = distances(plain["links"], {link["a"], link["b"]})
+        for node in plain["routes"]:
+            routes = [r for r in plain["routes"][node] if r["destination"] == network]
+            assert len(routes) == (distance[node] > 0)
+            for route in routes:
+                assert distance[owner[route["gateway"]]] == distance[node] - 1
+
+
+def distances(links, start):
+    """Return the number of links from each node to a set of nodes."""
+    found = dict.fromkeys(start, 0)
+    while True:
+        before = len(found)
+        for a, b in [(link["a"], link["b"]) for link in links]:
+            for here, there in ((a, b), (b, a)):
+                if here in found and found.get(there, 99) > found[here] + 1:
+                    found[there] = found[here] + 1
+                    before = -1
+        if len(found) == before:
+            return found
+
+
+@pytest.mark.parametrize(
+    "direction",
+    [
+        Direction(rate_bps=1),
+        Direction(one_way_delay_s=0.1),
+        Direction(queue_bytes=1),
+        Direction(loss_fraction=0.1),
+        Direction(trace={}),
+    ],
+)
+def test_every_property_shapes(direction):
+    assert direction.is_shaped
+
+
+def test_cable_is_not_shaped():
+    assert not Direction().is_shaped

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The networks of the experiments, one class per file; each docstring has the drawing."""
