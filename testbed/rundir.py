@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folders of results: where they are, and how their files are written.
+
+results/<experiment>/<UTC stamp>-<plan hash>/runs/<varied keys>/rep<NN>/
+"""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import SpecError
+
+
+def new_results_dir(base: Path, experiment: str, digest: str) -> Path:
+    """Make and return the folder of one call of an experiment.
+
+    Raises:
+        SpecError: it cannot be made.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    for number in range(100):
+        suffix = f"-{number}" if number else ""
+        folder = base / experiment / f"{stamp}-{digest}{suffix}"
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise SpecError(f"results cannot be written to {base}: {reason}") from error
+        return folder
+    raise SpecError(f"{base / experiment} already has a hundred results of this second")
+
+
+def new_run_dir(results: Path, repetition: int, key: str = "default") -> Path:
+    """Make and return the folder of one run."""
+    folder = results / "runs" / key / f"rep{repetition:02d}"
+    (folder / "raw").mkdir(parents=True)
+    return folder
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file that is complete or absent, whatever happens to us."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        with fresh.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write a JSON file that is complete or absent."""
+    write_atomically(path, json.dumps(data, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Configuration files from templates."""
+
+import jinja2
+import pytest
+
+from testbed.render import TEMPLATES, render
+
+SQUID = {"port": 3128, "clients": "10.0.0.0/8", "scratch": "/tmp/x"}
+
+
+def test_squid_conf():
+    lines = render("squid.conf.j2", **SQUID).splitlines()
+    assert "http_port 0.0.0.0:3128" in lines
+    assert "acl emulated src 10.0.0.0/8" in lines
+    assert "cache deny all" in lines
+    assert "cache_log /tmp/x/squid.log" in lines
+    assert lines.index("http_access allow emulated") < lines.index("http_access deny all")
+
+
+def test_squid_conf_is_complete():
+    """Nothing is left of the template's own language, and the last line ends."""
+    text = render("squid.conf.j2", **SQUID)
+    assert "{{" not in text
+    assert "{%" not in text
+    assert text.endswith("\n")
+
+
+@pytest.mark.parametrize("missing", sorted(SQUID))
+def test_undefined_variable_is_an_error(missing):
+    values = {name: value for name, value in SQUID.items() if name != missing}
+    with pytest.raises(jinja2.UndefinedError, match=f"'{missing}' is undefined"):
+        render("squid.conf.j2", **values)
+
+
+def test_text_is_not_escaped():
+    """A configuration file is not HTML."""
+    assert "src <a&b>" in render("squid.conf.j2", **{**SQUID, "clients": "<a&b>"})
+
+
+def test_every_template_is_tested():
+    assert [path.name for path in TEMPLATES.iterdir()] == ["squid.conf.j2"]
