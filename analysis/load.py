@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Read a run directory into tables; with `report`, the only module of analysis that opens files.
+
+What is missing or malformed becomes an entry of `Frames.problems`, so that a verdict can name it:
+a run whose captures cannot be read has failed, not crashed.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from analysis import sockets, streams, subflows, tables
+from analysis.parse.nstat import parse_nstat
+from analysis.parse.pcap import Chunk, iter_packets
+from analysis.parse.ss import parse_ss
+from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
+from analysis.tables import Frames, Origin
+from testbed.errors import RunInvalid, TestbedError
+
+T = TypeVar("T")
+CHUNK_PACKETS = 1 << 18  # a table has a cost of its own, so fewer than the parser would make
+
+
+def load_run(run_dir: Path) -> Frames:
+    """Read run.json, manifest.json and everything in raw/.
+
+    Raises:
+        RunInvalid: run.json or manifest.json is missing or is not JSON.
+    """
+    return RunDirectory(run_dir).load()
+
+
+class RunDirectory:
+    """Reader of one run directory; it remembers what it read and what it could not.
+
+    Args:
+        path: the directory that holds run.json, manifest.json and raw/.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.problems: list[str] = []
+        self.sources: list[str] = []
+        self.run = self._required_json("run.json")
+        self.paths: list[dict[str, Any]] = (self.run.get("topology") or {}).get("paths") or []
+        if not self.paths:
+            raise RunInvalid(f"{path.name}: run.json names no path, plan the run again")
+        self.manifest = self._required_json("manifest.json")
+        self.run_id = str(self.run.get("run_id", path.resolve().name))
+        # A double of Unix seconds is exact to about 0.2 us only, so whole ns if they are there.
+        seconds = float(self.manifest.get("started_unix_s") or 0)
+        self.start_ns = int(self.manifest.get("started_unix_ns") or round(seconds * 1e9))
+
+    def load(self) -> Frames:
+        """Read all tables."""
+        packets, events, captures = self._captures()
+        packets["subflow"] = subflows.number_subflows(packets)
+        events = subflows.place_events(events, packets)
+        flows = subflows.describe_subflows(packets, events)
+        tcp, mptcp = self._sockets(flows)
+        data = streams.received_data(packets, flows)
+        return Frames(
+            run_id=self.run_id,
+            run=self.run,
+            manifest=self.manifest,
+            packets=packets,
+            events=events,
+            subflows=flows,
+            data=data,
+            delivered=streams.delivered_data(data),
+            sockets=tcp,
+            connections=mptcp,
+            counters=self._counters(),
+            links=self._links(),
+            captures=captures,
+            problems=self.problems,
+            sources=sorted(self.sources),
+        )
+
+    def _required_json(self, name: str) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / name).read_text())
+        except (OSError, ValueError) as e:
+            raise RunInvalid(f"{self.path.name}: {name} cannot be read ({e})") from e
+        if not isinstance(content, dict):
+            raise RunInvalid(f"{self.path.name}: {name} is not a JSON object")
+        self.sources.append(name)
+        return content
+
+    def _read(self, name: str, parse: Callable[[bytes], T], otherwise: T) -> T:
+        """Parse raw/NAME; if that fails, note the problem and return `otherwise`."""
+        try:
+            content = parse((self.path / "raw" / name).read_bytes())
+        except OSError:
+            self.problems.append(f"raw/{name} is missing")
+            return otherwise
+        except (TestbedError, ValueError) as e:
+            self.problems.append(f"raw/{name}: {e}")
+            return otherwise
+        self.sources.append(f"raw/{name}")
+        return content
+
+    def _origin(self, host: str, path: str = "") -> Origin:
+        return Origin(self.run_id, host, path, self.start_ns)
+
+    def _captures(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+        """Read the captures of the interfaces that carry a path."""
+        packets = [tables.empty(tables.PACKET_COLUMNS)]
+        events = [tables.empty(tables.EVENT_COLUMNS)]
+        captures = [tables.empty(tables.CAPTURE_COLUMNS)]
+        for capture in self.run.get("captures", []):
+            place = self._path_of(capture)
+            if place is None:
+                continue
+            origin = self._origin(place["node"], place["name"])
+            others = self._other_addresses(place)
+            first, foreign = len(packets), 0
+            for chunk in self._chunks(capture["file"]):
+                packets.append(tables.packet_rows(chunk, origin, path_addresses(place)))
+                events.append(tables.event_rows(chunk.events, origin))
+                foreign += tables.count_foreign(chunk, others)
+            counts = {"packets": sum(map(len, packets[first:])), "foreign_packets": foreign}
+            captures.append(self._statistics(capture["file"], counts, origin))
+        return tables.concat(packets), tables.concat(events), tables.concat(captures)
+
+    def _path_of(self, capture: dict[str, Any]) -> dict[str, Any] | None:
+        """Return the path whose interface was captured; two paths may share an interface."""
+        here = (capture["node"], capture["interface"])
+        found = [p for p in self.paths if (p["node"], p["interface"]) == here]
+        named = [p for p in found if p["name"] == capture.get("path")]
+        return next(iter(named or found), None)
+
+    def _other_addresses(self, place: dict[str, Any]) -> list[str]:
+        """Return the addresses of the same host's other interfaces."""
+        others = [
+            path
+            for path in self.paths
+            if path["node"] == place["node"] and path["interface"] != place["interface"]
+        ]
+        return [address for other in others for address in path_addresses(other)]
+
+    def _chunks(self, file: str) -> Iterator[Chunk]:
+        """Yield the chunks of raw/FILE; a file that is malformed ends early, with a problem."""
+        name = f"raw/{file}"
+        try:
+            # A mapping, so that the size does not matter.
+            data = np.memmap(self.path / name, dtype=np.uint8, mode="r")
+            self.sources.append(name)
+            yield from iter_packets(data, CHUNK_PACKETS)
+        except OSError:
+            self.problems.append(f"{name} is missing")
+        except (TestbedError, ValueError) as e:  # numpy maps no empty file
+            self.problems.append(f"{name}: {e}")
+
+    def _statistics(self, file: str, counts: dict[str, int], origin: Origin) -> pd.DataFrame:
+        """Return the row of Frames.captures for one capture."""
+        log = file.removesuffix(".pcap") + ".tcpdump.txt"
+        said = self._read(log, lambda raw: parse_tcpdump(raw.decode(errors="replace")), None)
+        known = said or CaptureStatistics()
+        row = {
+            "file": [file],
+            **{name: [count] for name, count in counts.items()},
+            "captured": [known.captured],
+            "received": [known.received],
+            "dropped": [known.dropped_by_kernel],
+        }
+        return tables.with_keys(pd.DataFrame(row).astype(tables.CAPTURE_COLUMNS), origin)
+
+    def _sockets(self, flows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Read the socket samples of every host that left some."""
+        numbers = subflows.subflow_of_socket(flows)
+        paths = dict(zip(flows["subflow"], flows["path"], strict=True))
+        known = {pair: (number, str(paths[number])) for pair, number in numbers.items()}
+        none, origin = parse_ss(b""), self._origin("")
+        tcp = [sockets.socket_rows(none.tcp, origin, known)]
+        mptcp = [sockets.connection_rows(none.mptcp, origin)]
+        for file in sorted((self.path / "raw").glob("*.ss.bin")):
+            samples = self._read(file.name, parse_ss, None)
+            if samples is not None:
+                origin = self._origin(file.name.removesuffix(".ss.bin"))
+                tcp.append(sockets.socket_rows(samples.tcp, origin, known))
+                mptcp.append(sockets.connection_rows(samples.mptcp, origin))
+        return tables.concat(tcp), tables.concat(mptcp)
+
+    def _counters(self) -> pd.DataFrame:
+        """Read the protocol counters of every host that left some."""
+        parts = [tables.empty(tables.COUNTER_COLUMNS)]
+        for file in sorted((self.path / "raw").glob("*.nstat.end.txt")):
+            host = file.name.removesuffix(".nstat.end.txt")
+            start, end = (
+                self._read(f"{host}.nstat.{when}.txt", lambda raw: parse_nstat(raw.decode()), None)
+                for when in ("start", "end")
+            )
+            if start is not None and end is not None:
+                parts.append(tables.counter_rows(start, end, self._origin(host)))
+        return tables.concat(parts)
+
+    def _links(self) -> pd.DataFrame:
+        """Read the link counters."""
+        none: dict[str, Any] = {}
+        start, end = (
+            self._read(f"links.{when}.json", json.loads, none) for when in ("start", "end")
+        )
+        return tables.link_rows(start, end, self._origin(""))
+
+
+def path_addresses(path: dict[str, Any]) -> list[str]:
+    """Return the addresses that a path's interface has at some time in the run."""
+    return list(path.get("addresses") or [path["address"]])

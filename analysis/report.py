@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write what follows from a run next to it; with `load`, the only module that touches files.
+
+Everything is made in a new directory that replaces derived/ at the end: a report is complete or it
+is not there. Nothing in derived/ is the only copy of anything.
+"""
+
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from analysis import metrics, plots, ride, style
+from analysis.load import load_run
+from analysis.tables import Frames
+from analysis.verdict import Verdict, judge_frames
+
+PNG_DPI = 160
+
+
+@dataclass(frozen=True)
+class Report:
+    """What write_report made.
+
+    Attributes:
+        directory: the run's derived/.
+        verdict: the judgement, as in verdict.json.
+        summary: the numbers of the run, as in summary.json.
+    """
+
+    directory: Path
+    verdict: Verdict
+    summary: dict[str, Any]
+
+
+def write_report(run_dir: Path) -> Report:
+    """Write tables, figures, verdict and summary of a run to its derived/ directory.
+
+    Args:
+        run_dir: a run directory; raw/, run.json and manifest.json are only read.
+
+    Raises:
+        RunInvalid: run.json or manifest.json cannot be read.
+    """
+    run_dir = Path(run_dir)
+    frames = load_run(run_dir)
+    results = measure(frames)
+    verdict = judge_frames(frames)
+    summary = summarise(frames, results, verdict)
+    stamp = provenance(frames)
+    work = Path(tempfile.mkdtemp(prefix=".derived-", dir=run_dir))
+    try:
+        for name, table in results.items():
+            _write_table(work / f"{name}.parquet", table, stamp)
+        _write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
+        _write_json(work / "summary.json", {**summary, **stamp})
+        figure = plots.throughput_figure(frames, warning=verdict.warning)
+        _write_figure(work / "throughput", figure, stamp)
+        _replace(work, run_dir / "derived")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    return Report(run_dir / "derived", verdict, summary)
+
+
+def measure(frames: Frames) -> dict[str, pd.DataFrame]:
+    """Return every table of the report by the name of its file."""
+    end_s = metrics.run_end_s(frames)
+    return {
+        "packets": frames.packets,
+        "events": frames.events,
+        "subflows": frames.subflows,
+        "sockets": frames.sockets,
+        "connections": frames.connections,
+        "counters": frames.counters,
+        "links": frames.links,
+        "captures": frames.captures,
+        "data": frames.data,
+        "delivered": frames.delivered,
+        "throughput": metrics.throughput(frames.packets, end_s),
+        "goodput": metrics.goodput(frames.delivered, end_s),
+        "bytes_per_path": metrics.bytes_per_path(frames),
+        "handover_gaps": metrics.handover_gaps(
+            frames.data, frames.delivered, ride.coverages(frames.run)
+        ),
+        "coverage_use": metrics.coverage_use(frames.data, ride.coverages(frames.run), end_s),
+        "round_trip_times": metrics.round_trip_times(frames.sockets),
+        "retransmissions": metrics.retransmissions(frames.sockets),
+    }
+
+
+def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> dict[str, Any]:
+    """Return the run in a few numbers.
+
+    goodput_mbps is application bytes per download time; handover_gap_max_s is the longest time
+    without goodput around a change of coverage, or in the whole run if there was none.
+    """
+    first_s, last_s = metrics.download_span(frames)
+    seconds, size = last_s - first_s, int(frames.delivered["bytes"].sum())
+    gaps = results["handover_gaps"]
+    changes = gaps[gaps["change"] != "overall"]
+    gap_s = (changes if len(changes) else gaps)["gap_delivered_s"].max()
+    per_path = results["bytes_per_path"].set_index("path")["new_bytes"]
+    return {
+        "goodput_mbps": size * 8 / seconds / 1e6 if seconds > 0 else 0.0,
+        "download_s": seconds,
+        "handover_gap_max_s": None if pd.isna(gap_s) else float(gap_s),
+        "bytes_per_path": {str(path): int(count) for path, count in per_path.items()},
+        "verdict": verdict.status,
+        "verdict_reasons": [reason.message for reason in verdict.reasons],
+        "virtual_s": frames.manifest.get("virtual_s"),
+        "wall_s": frames.manifest.get("wall_s"),
+    }
+
+
+def provenance(frames: Frames) -> dict[str, Any]:
+    """Return what a derived file says of itself: its inputs and the code that made it."""
+    version = metadata.version("mptcp-testbed")
+    return {
+        "run_id": frames.run_id,
+        "inputs": frames.sources,
+        "code": f"mptcp-testbed {version}, analysis {code_hash()}",
+    }
+
+
+@functools.cache
+def code_hash() -> str:
+    """Return twelve hexadecimal digits that stand for the source text of this package."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _write_table(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
+    table.attrs.update(stamp)  # pandas keeps these in the file and gives them back
+    table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+
+
+def _write_json(file: Path, content: dict[str, Any]) -> None:
+    file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+
+
+def _write_figure(stem: Path, figure: Figure, stamp: dict[str, Any]) -> None:
+    """Write PNG and PDF; without dates, so that the same run gives the same bytes."""
+    code, text = stamp["code"], f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
+    png = {"Software": code, "Description": text}
+    pdf = {"Creator": code, "Producer": "matplotlib", "Subject": text, "CreationDate": None}
+    with style.settings():
+        figure.savefig(stem.with_suffix(".png"), dpi=PNG_DPI, metadata=png)
+        figure.savefig(stem.with_suffix(".pdf"), metadata=pdf)
+
+
+def _replace(new: Path, old: Path) -> None:
+    """Put a finished directory in the place of the one before it."""
+    new.chmod(0o755)
+    if old.exists():
+        old.replace(aside := new.with_name(new.name + "-old"))
+        new.replace(old)
+        shutil.rmtree(aside)
+    else:
+        new.replace(old)

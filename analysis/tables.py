@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tables of a run: which there are, their columns, and how parsed records become rows.
+
+Every table begins with run_id, t_s, host, path, subflow; `t_s` is seconds since the run's start,
+`path` is "" and `subflow` is -1 where a row belongs to none.
+"""
+
+import ipaddress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pandas.api.types import union_categoricals
+
+from analysis.parse.mptcp import Event
+from analysis.parse.pcap import Chunk
+from analysis.parse.places import Int64
+
+KEYS = ["run_id", "t_s", "host", "path", "subflow"]
+RX, TX = "rx", "tx"  # seen from the host of the path's address
+PACKET_COLUMNS = {
+    "t_ns": "int64",  # since the run's start
+    "packet": "int64",  # place in the capture file, from 0
+    "direction": "category",
+    "ip_bytes": "uint32",
+    "payload_bytes": "uint32",
+    "seq": "uint32",
+    "ack": "uint32",
+    "flags": "uint16",
+    "window": "uint16",
+    "mptcp": "uint16",
+    "dss_flags": "uint8",
+    "mapped": "uint8",
+    "dsn": "uint64",
+    "data_ack": "uint64",
+    "ssn": "uint32",
+    "map_bytes": "uint16",
+    "local_address": "category",
+    "local_port": "uint16",
+    "remote_address": "category",
+    "remote_port": "uint16",
+}
+EVENT_COLUMNS = {
+    "packet": "int64",
+    "subtype": "str",
+    **dict.fromkeys(("version", "flags"), "Int64"),
+    **dict.fromkeys(("sender_key", "receiver_key", "token"), "str"),
+    "nonce": "Int64",
+    **dict.fromkeys(("hmac", "address_ids", "address"), "str"),
+    **dict.fromkeys(("port", "map_bytes"), "Int64"),
+    "dsn": "str",
+    "reason": "Int64",
+}
+COUNTER_COLUMNS = {"counter": "str", "start": "int64", "end": "int64", "delta": "int64"}
+LINK_COLUMNS = {
+    "link": "str",
+    "direction": "str",
+    **dict.fromkeys(
+        ("delivered_bytes", "dropped_full", "dropped_loss", "dropped_down", "opportunities"),
+        "int64",
+    ),
+    "max_backlog_bytes": "int64",
+}
+DATA_COLUMNS = [
+    "t_ns",
+    "connection",
+    "position",  # of the first byte, from the first byte of the connection in this direction
+    "payload_bytes",
+    "new_bytes",  # bytes that no earlier packet brought
+    "reinjected_bytes",  # sent again by MPTCP: new on the subflow, but not in the connection
+]
+DELIVERY_COLUMNS = ["t_ns", "connection", "bytes"]
+CAPTURE_COLUMNS = {
+    "file": "str",
+    "packets": "int64",  # of the interface's own addresses
+    "foreign_packets": "int64",  # of the host's addresses on other paths: wrong routing
+    "captured": "Int64",
+    "received": "Int64",
+    "dropped": "Int64",
+}
+
+
+@dataclass
+class Frames:
+    """One run: its description and its tables.
+
+    Attributes:
+        run: run.json, manifest: manifest.json, both as they are.
+        packets: TCP packets at the interfaces that carry a path, in order of time per interface.
+        events: MPTCP options other than DSS.
+        subflows: one row per TCP connection seen in a capture.
+        data: received data packets with their place in the connection's stream (DATA_COLUMNS);
+            delivered: when the application could read it (DELIVERY_COLUMNS). See `streams`.
+        sockets: TCP sockets as sampled; connections: MPTCP sockets as sampled.
+        counters: protocol counters per host; links: link counters over the run;
+        captures: statistics of the captures.
+        problems: what could not be read, one sentence each.
+            sources: the files that were read, relative to the run directory.
+    """
+
+    run_id: str
+    run: dict[str, Any]
+    manifest: dict[str, Any]
+    packets: pd.DataFrame
+    events: pd.DataFrame
+    subflows: pd.DataFrame
+    data: pd.DataFrame
+    delivered: pd.DataFrame
+    sockets: pd.DataFrame
+    connections: pd.DataFrame
+    counters: pd.DataFrame
+    links: pd.DataFrame
+    captures: pd.DataFrame
+    problems: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the rows of one source belong."""
+
+    run_id: str
+    host: str
+    path: str = ""
+    start_ns: int = 0  # Unix time of t_s = 0
+
+
+def with_keys(frame: pd.DataFrame, origin: Origin, t_ns: Any = None) -> pd.DataFrame:
+    """Put the five key columns in front of a frame; subflow is -1."""
+    count = len(frame)
+    t_s = np.full(count, np.nan) if t_ns is None else np.asarray(t_ns, dtype=np.int64) / 1e9
+    keyed = pd.DataFrame(
+        {
+            "run_id": _constant(origin.run_id, count),
+            "t_s": t_s,
+            "host": _constant(origin.host, count),
+            "path": _constant(origin.path, count),
+            "subflow": np.full(count, -1, dtype=np.int32),
+        },
+        index=frame.index,
+    )
+    return pd.concat([keyed, frame], axis=1)
+
+
+def _constant(text: str, count: int) -> "pd.Categorical[str]":
+    """Return a column of one text."""
+    return pd.Categorical.from_codes(np.zeros(count, dtype=np.int8), categories=pd.Index([text]))
+
+
+def empty(columns: dict[str, str]) -> pd.DataFrame:
+    """Return a table without rows."""
+    frame = pd.DataFrame({name: pd.Series(dtype=kind) for name, kind in columns.items()})
+    return with_keys(frame, Origin("", ""), [])
+
+
+def concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Put tables of equal columns below each other; categories are united.
+
+    Args:
+        parts: at least one; if all are empty, the first is returned.
+    """
+    filled = [part for part in parts if len(part)]
+    if not filled:
+        return parts[0]
+    names = [name for name in filled[0] if isinstance(filled[0][name].dtype, pd.CategoricalDtype)]
+    for name in names:
+        united = union_categoricals([part[name] for part in filled]).categories
+        for place, part in enumerate(filled):
+            filled[place] = part.assign(**{str(name): part[name].cat.set_categories(united)})
+    return pd.concat(filled, ignore_index=True)
+
+
+def packet_rows(chunk: Chunk, origin: Origin, addresses: list[str]) -> pd.DataFrame:
+    """Return the TCP packets of a chunk that one of a host's addresses sent or received."""
+    places, is_sent = _own_packets(chunk, addresses)
+    packets = chunk.packets[places]
+    local = np.where(is_sent, packets["src"], packets["dst"])
+    remote = np.where(is_sent, packets["dst"], packets["src"])
+    t_ns = packets["t_ns"] - origin.start_ns
+    columns: dict[str, Any] = {
+        "t_ns": t_ns,
+        "packet": places + chunk.first_packet,
+        "direction": pd.Categorical(np.where(is_sent, TX, RX), categories=[RX, TX]),
+        "local_address": _address_texts(local, packets["ip_version"], chunk.addresses6),
+        "local_port": np.where(is_sent, packets["sport"], packets["dport"]),
+        "remote_address": _address_texts(remote, packets["ip_version"], chunk.addresses6),
+        "remote_port": np.where(is_sent, packets["dport"], packets["sport"]),
+    }
+    columns |= {name: packets[name] for name in PACKET_COLUMNS if name not in columns}
+    return with_keys(pd.DataFrame({n: columns[n] for n in PACKET_COLUMNS}), origin, t_ns)
+
+
+def count_foreign(chunk: Chunk, addresses: list[str]) -> int:
+    """Return how many TCP packets of a chunk are from or to one of the addresses."""
+    return _own_packets(chunk, addresses)[0].size
+
+
+def _own_packets(chunk: Chunk, addresses: list[str]) -> tuple[Int64, npt.NDArray[np.bool_]]:
+    """Return which TCP packets are from or to the addresses, and which of those are from them."""
+    packets = chunk.packets
+    is_sent = np.zeros(packets.size, dtype=bool)
+    is_received = np.zeros(packets.size, dtype=bool)
+    for address in map(ipaddress.ip_address, addresses):
+        if address.version == 4:
+            number = int(address)
+        elif address.packed in chunk.addresses6:
+            number = chunk.addresses6.index(address.packed)
+        else:
+            continue
+        is_version = packets["ip_version"] == address.version
+        is_sent |= is_version & (packets["src"] == number)
+        is_received |= is_version & (packets["dst"] == number)
+    places = np.flatnonzero((packets["tcp_header_bytes"] > 0) & (is_sent | is_received))
+    return places, is_sent[places]
+
+
+def _address_texts(
+    numbers: npt.NDArray[np.uint32], versions: npt.NDArray[np.uint8], addresses6: list[bytes]
+) -> pd.Categorical:
+    """Return the text forms of the addresses of a PACKET table."""
+    keys = numbers.astype(np.int64) | np.where(versions == 6, 1 << 32, 0)
+    codes, known = pd.factorize(keys)
+    texts = [
+        str(ipaddress.ip_address(addresses6[key - (1 << 32)] if key >> 32 else key))
+        for key in known.tolist()
+    ]
+    return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype="str"))
+
+
+def event_rows(events: list[Event], origin: Origin) -> pd.DataFrame:
+    """Return MPTCP events; keys and address ids as text, for Parquet has no 64-bit optionals."""
+    rows = {name: [getattr(event, name) for event in events] for name in EVENT_COLUMNS}
+    t_ns = np.array([event.t_ns for event in events], dtype=np.int64) - origin.start_ns
+    for name in ("sender_key", "receiver_key", "dsn"):
+        rows[name] = ["" if v is None else f"{v:016x}" for v in rows[name]]
+    rows["token"] = ["" if v is None else f"{v:08x}" for v in rows["token"]]
+    rows["address_ids"] = [" ".join(map(str, ids)) for ids in rows["address_ids"]]
+    rows["hmac"], rows["address"] = ([v or "" for v in rows[n]] for n in ("hmac", "address"))
+    frame = pd.DataFrame({name: rows[name] for name in EVENT_COLUMNS}).astype(EVENT_COLUMNS)
+    return with_keys(frame, origin, t_ns)
+
+
+def counter_rows(start: dict[str, int], end: dict[str, int], origin: Origin) -> pd.DataFrame:
+    """Return the counters of one host; one that appears only at the end began at 0."""
+    names = sorted({*start, *end})
+    first = np.array([start.get(name, 0) for name in names], dtype=np.int64)
+    last = np.array([end.get(name, 0) for name in names], dtype=np.int64)
+    frame = pd.DataFrame({"counter": names, "start": first, "end": last, "delta": last - first})
+    return with_keys(frame, origin)
+
+
+def link_rows(start: dict[str, Any], end: dict[str, Any], origin: Origin) -> pd.DataFrame:
+    """Return what each direction of each link did during the run.
+
+    Every column is a difference, but max_backlog_bytes, which is the end's.
+    """
+    rows = []
+    for link, directions in end.items():
+        for direction, last in directions.items():
+            first = start.get(link, {}).get(direction, {})
+            row = {name: last.get(name, 0) - first.get(name, 0) for name in LINK_COLUMNS}
+            row |= {"link": link, "direction": direction}
+            rows.append(row | {"max_backlog_bytes": last.get("max_backlog", 0)})
+    frame = pd.DataFrame(rows, columns=list(LINK_COLUMNS)).astype(LINK_COLUMNS)
+    keyed = with_keys(frame, origin)
+    keyed["path"] = frame["link"].astype("category")
+    return keyed
