@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a backend can do. All of them start `python3 -m testbed.runner run.json OUTDIR`."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+Progress = Callable[[dict[str, Any]], None]
+
+
+class Backend(ABC):
+    """A machine that carries out runs."""
+
+    @abstractmethod
+    def up(self) -> dict[str, Any]:
+        """Make sure that the machine can be used; return what identifies its kernel.
+
+        Raises:
+            PrerequisiteError: it cannot.
+        """
+
+    @abstractmethod
+    def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
+        """Carry out the run.json in a run directory, fill it, and return the exit status.
+
+        Args:
+            run_dir: holds run.json; gets raw/, runner.log and target.json.
+            seed: of everything random on the target.
+            progress: called with each line of progress.
+
+        Raises:
+            BackendError: the machine died or cannot be reached.
+        """

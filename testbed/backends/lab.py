@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab as a backend: each run boots a kernel of its own and sees only its run directory."""
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from testbed.backends.base import Backend, Progress
+from testbed.errors import BackendError
+from testbed.lab.boot import BootOptions, GuestCommand, run_in_lab
+from testbed.lab.kernel import PROJECT_ROOT, Kernel, find_kernel
+
+SHARE = "/run/testbed"
+
+
+class LabBackend(Backend):
+    """Boots the lab kernel once per run.
+
+    Args:
+        memory_bytes: of each lab.
+    """
+
+    def __init__(self, memory_bytes: int = BootOptions.memory_bytes) -> None:
+        self._memory_bytes = memory_bytes
+        self._kernel: Kernel | None = None
+
+    def up(self) -> dict[str, Any]:
+        """Find the kernel."""
+        self._kernel = find_kernel()
+        config = self._kernel.config.read_bytes()
+        return {
+            "id": self._kernel.id,
+            "release": self._kernel.release,
+            "config_sha256": hashlib.sha256(config).hexdigest(),
+        }
+
+    def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
+        """Boot, run and power off."""
+        assert self._kernel is not None, "up() comes first"
+        command = GuestCommand(
+            # Neither the working folder nor the user's own packages get in.
+            [sys.executable, "-P", "-s", "-m", "testbed.runner", f"{SHARE}/run.json", SHARE],
+            cwd=PROJECT_ROOT,
+        )
+        with (run_dir / "runner.log").open("wb") as log:
+            return run_in_lab(
+                command,
+                kernel=self._kernel.path,
+                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes),
+                share=run_dir,
+                stdout=_ProgressLines(progress),
+                stderr=log,
+            )
+
+
+class _ProgressLines(io.BytesIO):
+    """A stream whose lines are reports of progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        super().__init__()
+        self._progress = progress
+        self._rest = b""
+
+    def write(self, data: Any) -> int:
+        """Pass complete lines on."""
+        *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
+        for line in lines:
+            try:
+                self._progress(json.loads(line))
+            except ValueError:
+                said = line.decode(errors="replace")
+                raise BackendError(f'the runner reported "{said}", which is no report') from None
+        return len(data)

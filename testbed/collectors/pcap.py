@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packet captures: tcpdump on one interface, into raw/<node>.<path>.pcap."""
+
+from pathlib import Path
+
+from testbed.emulation.network import Node
+from testbed.process import Background
+
+# Ethernet, IPv4 and TCP headers with all options take 134 bytes at most.
+SNAP_BYTES = 134
+BUFFER_KIB = 16384
+READY_TIMEOUT_S = 30.0
+
+
+def tcpdump_argv(interface: str, file: Path) -> list[str]:
+    """Return the command that records an interface with time stamps in ns."""
+    return [
+        "tcpdump",
+        "--interface",
+        interface,
+        "--snapshot-length",
+        str(SNAP_BYTES),
+        "--buffer-size",
+        str(BUFFER_KIB),
+        "--time-stamp-precision",
+        "nano",
+        "--immediate-mode",
+        "--no-promiscuous-mode",
+        "--relinquish-privileges",
+        "root",
+        "-n",
+        "-w",
+        str(file),
+    ]
+
+
+def start_capture(node: Node, interface: str, file: Path) -> Background:
+    """Start a capture; use `wait_until_capturing` before relying on it."""
+    return Background(
+        tcpdump_argv(interface, file),
+        stdout_path=file.with_suffix(".tcpdump.out"),
+        stderr_path=file.with_suffix(".tcpdump.txt"),
+        prepare=node.namespace.enter,
+    )
+
+
+def wait_until_capturing(capture: Background) -> None:
+    """Return when tcpdump says that it listens."""
+    capture.wait_until(
+        lambda: "listening on" in capture.stderr_path.read_text(errors="replace"),
+        timeout_s=READY_TIMEOUT_S,
+    )
