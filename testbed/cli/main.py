@@ -9,6 +9,7 @@ import sys
 import click
 
 from testbed import __version__
+from testbed.cli import EXIT_INTERRUPTED
 from testbed.errors import TestbedError
 
 # Modules are imported when their command is called: `testbed lab exec` must not wait for pandas.
@@ -20,7 +21,6 @@ COMMANDS = {
     "report": "testbed.cli.report:report",
 }
 
-EXIT_INTERRUPTED = 130
 EXIT_BROKEN_PIPE = 141
 
 # What a disk may say at any moment, whoever writes.

@@ -3,6 +3,7 @@
 
 import hashlib
 import json
+import random
 import signal
 import subprocess
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab.conftest import TESTBED
+from tests.lab.test_kill import processes_with
 
 SMALL = ("--size", "2MB", "--duration", "30s")
 
@@ -183,3 +185,21 @@ def test_a_killed_ride_leaves_no_manifest_and_no_letter_box_that_lies(kernel, tm
     process.communicate()
 
     assert list(tmp_path.rglob("manifest.json")) == []
+
+
+def test_interrupting_at_any_moment_ends_cleanly(kernel, tmp_path):
+    generator = random.Random(3)
+    for moment in range(12):
+        process = subprocess.Popen(
+            [TESTBED, "offload", "--out", tmp_path, "--size", "50MB", "--duration", "1000s"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        time.sleep(generator.uniform(0.1, 2.5))
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=60)
+
+        assert process.returncode == 130, (moment, said)
+        assert b"Traceback" not in said, (moment, said)
+        assert processes_with(str(tmp_path)) == []
