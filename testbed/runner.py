@@ -43,8 +43,9 @@ PROGRESS_STEP_S = 1.0
 # What tcpdump has not read when it ends is lost; reading takes it no virtual time.
 CAPTURE_DRAIN_S = 0.1
 
-# Between the last preparation and the time 0 of the run.
-LEAD_NS = 10_000_000
+# A run begins with a second of the clock, so that what came before it does not shift it: how
+# long Python takes to start depends on how its files lie on this machine, by a tick or two.
+START_STEP_NS = 1_000_000_000
 
 
 class Timetable:
@@ -128,8 +129,7 @@ class Run:
         samplers = self._start_samplers(stack)
         self._workload.start_servers(stack)
         self._record("start")
-        # Time 0 is a whole millisecond, as the traces' times are.
-        self._start_ns = (time.monotonic_ns() + LEAD_NS) // 1_000_000 * 1_000_000
+        self._start_ns = (time.monotonic_ns() // START_STEP_NS + 1) * START_STEP_NS
         unix_ns = time.time_ns() - time.monotonic_ns() + self._start_ns
         timetable = self._timetable(samplers)
         self._network.start_traces(self._start_ns)

@@ -4,16 +4,19 @@
 import hashlib
 import io
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from testbed.backends.base import Backend, Progress
+from testbed.backends.target_code import target_code
 from testbed.errors import BackendError
 from testbed.lab.boot import BootOptions, GuestCommand, run_in_lab
-from testbed.lab.kernel import PROJECT_ROOT, Kernel, find_kernel
+from testbed.lab.kernel import Kernel, find_kernel
 
 SHARE = "/run/testbed"
+CODE = "/run/code"
 
 
 class LabBackend(Backend):
@@ -40,10 +43,13 @@ class LabBackend(Backend):
     def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
         """Boot, run and power off."""
         assert self._kernel is not None, "up() comes first"
+        interpreter = os.path.realpath(sys.executable)
         command = GuestCommand(
-            # Neither the working folder nor the user's own packages get in.
-            [sys.executable, "-P", "-s", "-m", "testbed.runner", f"{SHARE}/run.json", SHARE],
-            cwd=PROJECT_ROOT,
+            # Neither installed packages nor the working folder get in.
+            [interpreter, "-S", "-s", "-P", "-m", "testbed.runner", f"{SHARE}/run.json", SHARE],
+            env={"PYTHONPATH": CODE},
+            mounts={CODE: target_code(CODE)},
+            visible=(Path(sys.base_prefix),),
         )
         with (run_dir / "runner.log").open("wb") as log:
             return run_in_lab(

@@ -15,7 +15,7 @@ import click
 from testbed.cli.parameters import MEMORY
 from testbed.errors import SpecError
 from testbed.lab.boot import GUEST_PATH, BootOptions, GuestCommand, run_in_lab
-from testbed.lab.kernel import find_kernel
+from testbed.lab.kernel import PROJECT_ROOT, find_kernel
 
 
 @click.group()
@@ -66,7 +66,7 @@ def exec_(
             command,
             env={"PATH": f"{os.environ.get('PATH', '')}:{GUEST_PATH}"},
             cwd=Path.cwd(),
-            visible=(Path.cwd(),),
+            visible=_own_folders(),
         ),
         kernel=kernel or find_kernel().path,
         options=BootOptions(seed=seed, memory_bytes=memory, is_real_time=real_time),
@@ -97,7 +97,7 @@ def shell(memory: int, kernel: Path | None, share: Path | None) -> None:
             "LINES": str(size.lines),
         },
         cwd=Path.cwd(),
-        visible=(Path.cwd(),),
+        visible=_own_folders(),
     )
     with _raw_terminal():
         status = run_in_lab(
@@ -108,6 +108,11 @@ def shell(memory: int, kernel: Path | None, share: Path | None) -> None:
             terminal=os.ttyname(sys.stdin.fileno()),
         )
     sys.exit(status)
+
+
+def _own_folders() -> tuple[Path, ...]:
+    """Return what a user expects to find in the lab wherever it lies on this machine."""
+    return Path.cwd(), PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix)
 
 
 @contextmanager

@@ -66,12 +66,14 @@ class GuestCommand:
         cwd: the working folder; `/` if the guest has no such folder.
         visible: host folders it needs although they lie below /tmp or /var, which are empty
             in the guest.
+        mounts: host folders, by the absolute path at which the guest sees them, read-only.
     """
 
     argv: Sequence[str]
     env: Mapping[str, str] = field(default_factory=dict)
     cwd: Path = Path("/")
     visible: tuple[Path, ...] = ()
+    mounts: Mapping[str, Path] = field(default_factory=dict)
 
 
 def kernel_argv(kernel: Path, init: Path, options: BootOptions) -> list[str]:
@@ -243,6 +245,7 @@ def _job(command: GuestCommand, options: BootOptions, input_kind: str) -> bytes:
     records = [f"c{command.cwd}", f"s{input_kind}"]
     records += [f"e{name}={value}" for name, value in sorted(env.items())]
     records += [f"x{folder}" for folder in expose(command.visible)]
+    records += [f"m{place}:{folder}" for place, folder in sorted(command.mounts.items())]
     records += [f"a{argument}" for argument in command.argv]
     return b"".join(os.fsencode(record) + b"\0" for record in records)
 

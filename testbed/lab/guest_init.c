@@ -8,8 +8,8 @@
  * the letter box between the guest and the controller:
  *
  *   job              records ended by NUL, their kind is the first letter: c working folder,
- *                    e NAME=VALUE, x host folder to keep visible, s standard input (none, file,
- *                    chunks, console), a argument
+ *                    e NAME=VALUE, x host folder to keep visible, m PLACE:FOLDER host folder
+ *                    to show elsewhere, s standard input (none, file, chunks, console), a argument
  *   stdin            the whole standard input ("file"), or
  *   stdin.0, .1 ...  its parts ("chunks"); an empty part is its end
  *   stdout, stderr   what the command writes
@@ -41,7 +41,8 @@
 
 struct job {
 	char *cwd, *input;
-	char *argv[MAX_RECORDS], *env[MAX_RECORDS], *exposed[MAX_EXPOSED];
+	char *argv[MAX_RECORDS], *env[MAX_RECORDS];
+	char *exposed[MAX_EXPOSED], *places[MAX_EXPOSED]; /* host folder, and where it is shown */
 	int argc, envc, exposed_count;
 };
 
@@ -75,9 +76,17 @@ static void attach(const char *kind, const char *where, const char *data)
 		dprintf(2, "cannot mount %s: %s\n", where, strerror(errno));
 }
 
+static void expose(char *folder, char *place)
+{
+	if (job.exposed_count == MAX_EXPOSED)
+		return;
+	job.exposed[job.exposed_count] = folder;
+	job.places[job.exposed_count++] = place;
+}
+
 static void add_record(char *record)
 {
-	char *value = record + 1;
+	char *value = record + 1, *colon;
 
 	switch (*record) {
 	case 'c': job.cwd = value; break;
@@ -89,7 +98,14 @@ static void add_record(char *record)
 			putenv(value); /* execvpe() searches ours */
 		break;
 	case 'a': if (job.argc < MAX_RECORDS - 1) job.argv[job.argc++] = value; break;
-	case 'x': if (job.exposed_count < MAX_EXPOSED) job.exposed[job.exposed_count++] = value; break;
+	case 'x': expose(value, value); break;
+	case 'm':
+		colon = strchr(value, ':');
+		if (colon) {
+			*colon = 0;
+			expose(colon + 1, value);
+		}
+		break;
 	}
 }
 
@@ -136,9 +152,9 @@ static void cover_writable(void)
 	for (int i = 0; i < job.exposed_count; i++) {
 		if (held[i] < 0)
 			continue;
-		make_path(job.exposed[i]);
+		make_path(job.places[i]);
 		snprintf(source, sizeof(source), "/proc/self/fd/%d", held[i]);
-		if (mount(source, job.exposed[i], NULL, MS_BIND, NULL) < 0)
+		if (mount(source, job.places[i], NULL, MS_BIND, NULL) < 0)
 			dprintf(2, "cannot show %s: %s\n", job.exposed[i], strerror(errno));
 		close(held[i]);
 	}

@@ -3,7 +3,6 @@
 
 import mmap
 import os
-import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +11,6 @@ from testbed.errors import PrerequisiteError
 
 # Empty in the guest, so a host folder below them must be shown to it by name.
 COVERED = (Path("/tmp"), Path("/var"), Path("/run"), Path("/dev"))
-
-PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 
 def memory_folder() -> Path:
@@ -70,11 +67,10 @@ def available_memory_bytes() -> int:
 
 
 def expose(folders: Iterable[Path]) -> list[Path]:
-    """Return those of our own and the given folders that the guest's empty ones would hide."""
-    wanted = {PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix), *folders}
+    """Return those folders that the guest's empty ones would hide."""
     hidden = {
         folder.resolve()
-        for folder in wanted
+        for folder in folders
         if any(folder.resolve().is_relative_to(place) for place in COVERED)
     }
     return sorted(folder for folder in hidden if folder not in COVERED)

@@ -53,7 +53,16 @@ class DownloadWorkload:
         origin = self._workload["origin"]
         numbers = [origin["port"], self._workload["size_bytes"], self._workload["seed"]]
         module = "testbed.workloads.origin"
-        return [sys.executable, "-m", module, origin["address"], *map(str, numbers)]
+        return [
+            sys.executable,
+            "-S",
+            "-s",
+            "-P",
+            "-m",
+            module,
+            origin["address"],
+            *map(str, numbers),
+        ]
 
     def _serve(self, stack: ExitStack, server: dict[str, Any], argv: list[str]) -> None:
         name = server["node"]

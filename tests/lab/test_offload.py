@@ -3,9 +3,12 @@
 
 import hashlib
 import json
+import os
 import random
+import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -203,3 +206,23 @@ def test_interrupting_at_any_moment_ends_cleanly(kernel, tmp_path):
         assert process.returncode == 130, (moment, said)
         assert b"Traceback" not in said, (moment, said)
         assert processes_with(str(tmp_path)) == []
+
+
+def test_another_checkout_with_the_same_content_gives_the_same_bytes(ride, tmp_path):
+    """Neither the path of the project nor what Python has compiled there reaches the target."""
+    here = Path(__file__).parents[2]
+    for name in ("testbed", "analysis", "topologies", "experiments", "kernel"):
+        shutil.copytree(here / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    start = "from testbed.cli import start; start()"
+    done = subprocess.run(
+        [sys.executable, "-c", start, "offload", "--json", "--out", "results", *SMALL],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stderr
+    (there,) = json.loads(done.stdout)["runs"]
+    there["run_dir"] = tmp_path / there["run_dir"]
+
+    assert digests(there) == digests(ride(*SMALL)[0]["runs"][0])
