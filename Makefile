@@ -7,7 +7,7 @@ demo: setup
 	.venv/bin/testbed offload
 
 test: setup
-	$(PYTHON) -m pytest
+	@$(PYTHON) -m pytest; code=$$?; echo "pytest: exit code $$code"; exit $$code
 
 setup:
 	@./setup packages python kernel

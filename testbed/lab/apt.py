@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import PrerequisiteError, SpecError, TestbedError
+from testbed.lab.cache import disk_full, is_full
 from testbed.lab.mirror import TARGET_FORMAT, Mirror, choose_mirror, parse_os_release
 from testbed.lab.watch import Outcome, watch
 from testbed.process import run
@@ -141,8 +142,8 @@ class PrivateApt:
 
     def _explain(self, output: str) -> TestbedError:
         archive = self._mirror.distribution.origin
-        if "No space left" in output:
-            return PrerequisiteError(f"the disk of {self.folder} is full; free some space")
+        if "No space left" in output or is_full(self.folder):
+            return disk_full(self.folder.parent)
         if _UNREACHABLE.search(output):
             return PrerequisiteError(
                 f"the {archive} mirror of this machine cannot be reached; check the network, "

@@ -9,8 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from testbed.errors import PrerequisiteError
+
 # How long compilers that were killed may take to be gone.
 REMOVAL_TIMEOUT_S = 10.0
+
+# Less room than this is none: a program that failed for want of it has freed its last file.
+FULL_BYTES = 4_000_000
 
 
 def cache_dir() -> Path:
@@ -21,6 +26,19 @@ def cache_dir() -> Path:
     configured = Path(os.environ.get("XDG_CACHE_HOME", ""))
     base = configured if configured.is_absolute() else Path.home() / ".cache"
     return base / "mptcp-testbed"
+
+
+def disk_full(folder: Path) -> PrerequisiteError:
+    """Return the error for a command that failed because a disk was full."""
+    return PrerequisiteError(
+        f"no space is left on the disk of {folder} or of {tempfile.gettempdir()}; free some, or "
+        "set XDG_CACHE_HOME and TMPDIR to folders on another disk"
+    )
+
+
+def is_full(folder: Path) -> bool:
+    """Say whether a folder's disk has no room left, so that even an error message is lost."""
+    return shutil.disk_usage(folder).free < FULL_BYTES
 
 
 @contextmanager

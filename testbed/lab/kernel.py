@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from testbed.errors import PrerequisiteError, TestbedError
-from testbed.lab.cache import cache_dir, remove_folder, scratch_folder
+from testbed.errors import BackendError, PrerequisiteError, SpecError
+from testbed.lab.cache import cache_dir, disk_full, remove_folder, scratch_folder
 from testbed.lab.source import Source
 from testbed.lab.toolchain import require_toolchain
-from testbed.lab.tree import Additions, Tree, disk_full
+from testbed.lab.tree import Additions, Tree
 from testbed.lab.watch import Report
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
@@ -102,8 +102,8 @@ def build_kernel(source: Source, jobs: int, report: Report) -> Kernel:
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise PrerequisiteError(disk_full(_kernels_dir())) from error
-        except TestbedError as error:
+            raise disk_full(_kernels_dir()) from error
+        except (BackendError, SpecError) as error:
             raise type(error)(f"{error}{_keep_log(tree)}") from error
 
 

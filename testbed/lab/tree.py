@@ -12,8 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed.errors import BackendError, PrerequisiteError, SpecError
+from testbed.errors import BackendError, SpecError
 from testbed.lab import build_log
+from testbed.lab.cache import disk_full, is_full
 from testbed.lab.kernel_config import join_fragments, missing_symbols
 from testbed.lab.source import OLDEST_VERSION, Source
 from testbed.lab.watch import Outcome, watch
@@ -29,6 +30,10 @@ _FIXED_ENVIRONMENT = {
     "KBUILD_BUILD_HOST": "lab",
     "KBUILD_BUILD_VERSION": "1",
 }
+
+# Tools that a kernel of C without debug information does not use, but whose versions it would
+# record in its configuration, so that equal kernels differed.
+_HIDDEN_TOOLS = ("RUSTC=none", "BINDGEN=none", "PAHOLE=none")
 
 # Of a source folder: its history, and what an earlier build left there.
 _NOT_COPIED = shutil.ignore_patterns(".git", "*.o", "*.a", "*.cmd", ".config")
@@ -136,7 +141,7 @@ class Tree:
         self._require(self._run(argv, "unpack.log"), f"cannot unpack {name}")
 
     def _make(self, *arguments: str, tick: Callable[[], None] = lambda: None) -> None:
-        outcome = self._run(["make", "ARCH=um", *arguments], "build.log", tick)
+        outcome = self._run(["make", "ARCH=um", *_HIDDEN_TOOLS, *arguments], "build.log", tick)
         self._require(outcome, "the kernel does not build")
 
     def _run(
@@ -149,8 +154,8 @@ class Tree:
     def _require(self, outcome: Outcome, what: str) -> None:
         if not outcome.returncode:
             return
-        if build_log.is_disk_full(outcome.output):
-            raise PrerequisiteError(disk_full(self._folder.parent))
+        if build_log.is_disk_full(outcome.output) or is_full(self._folder):
+            raise disk_full(self._folder.parent)
         raise BackendError(f"{what}: {build_log.first_error(outcome.output)}")
 
 
@@ -168,11 +173,3 @@ def _check_version(source: Path, name: str) -> None:
     numbers = [int(number) for number in re.findall(r"\d+", release)[:2]]
     if tuple(numbers) < OLDEST_VERSION:
         raise SpecError(f"{name} is Linux {release}; the lab needs 6.16 or later")
-
-
-def disk_full(folder: Path) -> str:
-    """Return the sentence for a disk that is full."""
-    return (
-        f"the disk of {folder} is full; free some space, or set XDG_CACHE_HOME to a folder "
-        "on another disk"
-    )

@@ -144,9 +144,16 @@ def test_compilers_error_is_shown_and_the_log_kept(tmp_path, cache, checkout):
 def test_full_disk_in_the_middle_is_one_sentence(tmp_path, cache, checkout):
     """A compiler that meets a full disk is reported as a full disk."""
     recipe = "echo 'cc1: fatal error: writing: No space left on device' >&2; false"
-    with pytest.raises(PrerequisiteError, match="the disk of .* is full"):
+    with pytest.raises(PrerequisiteError, match="no space is left on the disk of"):
         build(local_source(make_tree(tmp_path / "linux", recipe=recipe)))
     assert leftovers(cache) == []
+
+
+def test_full_disk_that_swallows_its_message_is_noticed(tmp_path, cache, checkout, monkeypatch):
+    """A log on a full disk is empty; the room that is left tells the cause."""
+    monkeypatch.setattr("testbed.lab.tree.is_full", lambda folder: True)
+    with pytest.raises(PrerequisiteError, match="no space is left on the disk of"):
+        build(local_source(make_tree(tmp_path / "linux", recipe="false")))
 
 
 def test_patch_that_does_not_fit_is_named(tmp_path, cache, checkout):
