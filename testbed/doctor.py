@@ -9,13 +9,21 @@ import os
 import platform
 import re
 import shutil
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from testbed.errors import CommandError, PrerequisiteError
-from testbed.lab.boot import DEFAULT_MEMORY_BYTES, GUEST_PATH, MIN_MEMORY_BYTES
+from testbed.errors import CommandError, PrerequisiteError, TestbedError
+from testbed.lab.boot import (
+    DEFAULT_MEMORY_BYTES,
+    GUEST_PATH,
+    MIN_MEMORY_BYTES,
+    BootOptions,
+    GuestCommand,
+    run_in_lab,
+)
 from testbed.lab.cache import cache_dir
 from testbed.lab.host import available_memory_bytes, memory_folder
 from testbed.lab.kernel import BUILD_BYTES, find_kernel
@@ -83,12 +91,12 @@ TOOLS = (
 
 def examine() -> list[Check]:
     """Run all probes on this machine."""
-    kernel_path, kernel_remedy = _probe_kernel()
+    kernel_id, kernel_remedy = _probe_kernel()
     has_kernel = not kernel_remedy
     return [
         judge_architecture(platform.machine()),
         Check("python", LAB, Status.OK, platform.python_version()),
-        _judge_kernel(kernel_path, kernel_remedy),
+        _judge_kernel(kernel_id, kernel_remedy),
         judge_toolchain(missing_from_toolchain(), has_kernel=has_kernel),
         _probe_memory_folder(),
         judge_isolation(has_seccomp=can_filter_system_calls(), has_ptrace=can_trace()),
@@ -96,6 +104,7 @@ def examine() -> list[Check]:
         Check("cores", LAB, Status.OK, str(len(os.sched_getaffinity(0)))),
         _probe_cache(has_kernel=has_kernel),
         *(_probe_tool(tool) for tool in TOOLS),
+        *([_probe_boot()] if has_kernel else []),
     ]
 
 
@@ -172,6 +181,17 @@ def _judge_kernel(path: str, remedy: str) -> Check:
     if remedy:
         return Check("lab kernel", LAB, Status.MISSING, "not built for this checkout", remedy)
     return Check("lab kernel", LAB, Status.OK, path)
+
+
+def _probe_boot() -> Check:
+    """Boot a lab and run a command in it, which shows what no single check can."""
+    started = time.monotonic()
+    try:
+        kernel = find_kernel().path
+        run_in_lab(GuestCommand(["true"]), kernel=kernel, options=BootOptions())
+    except TestbedError as error:
+        return Check("boot", LAB, Status.MISSING, str(error), "testbed kernel build --force")
+    return Check("boot", LAB, Status.OK, f"{time.monotonic() - started:.2f} s")
 
 
 def _probe_kernel() -> tuple[str, str]:

@@ -88,7 +88,7 @@ class PrivateApt:
         self.folder = folder
         self.suite = suite
         self._mirror = mirror
-        for name in ("lists/partial", "cache/archives/partial", "none", "download"):
+        for name in ("lists/partial", "cache/archives/partial", "none", "download", "tmp"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
         (folder / "sources.list").write_text(mirror.source_line(suite))
@@ -138,7 +138,9 @@ class PrivateApt:
     ) -> Outcome:
         argv = [program, f"--config-file={self.folder / 'apt.conf'}", *arguments]
         log_path = self.folder / "apt.log"
-        return watch(argv, log_path=log_path, env=_environment(), cwd=cwd, tick=tick)
+        # Killed while it verifies a signature, apt leaves temporary files; here they go too.
+        env = _environment() | {"TMPDIR": str(self.folder / "tmp")}
+        return watch(argv, log_path=log_path, env=env, cwd=cwd, tick=tick)
 
     def _explain(self, output: str) -> TestbedError:
         archive = self._mirror.distribution.origin

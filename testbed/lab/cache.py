@@ -31,8 +31,8 @@ def cache_dir() -> Path:
 def disk_full(folder: Path) -> PrerequisiteError:
     """Return the error for a command that failed because a disk was full."""
     return PrerequisiteError(
-        f"no space is left on the disk of {folder} or of {tempfile.gettempdir()}; free some, or "
-        "set XDG_CACHE_HOME and TMPDIR to folders on another disk"
+        f"no space is left on the disk of {folder}; free some, or set XDG_CACHE_HOME to a folder "
+        "on another disk"
     )
 
 

@@ -21,7 +21,7 @@ from testbed.lab.watch import Outcome, watch
 
 # All that a build may depend on: the user's locale, flags and an outer make's job server would
 # change the result or break it.
-_PASSED_ON = ("PATH", "HOME", "TMPDIR", "CCACHE_DIR")
+_PASSED_ON = ("PATH", "HOME", "CCACHE_DIR")
 _FIXED_ENVIRONMENT = {
     "LC_ALL": "C",
     "TZ": "UTC",
@@ -70,7 +70,10 @@ class Tree:
         self.log_path = folder / "build.log"  # of the last command
         self._folder = folder
         kept = {name: environment[name] for name in _PASSED_ON if name in environment}
-        self._environment = kept | _FIXED_ENVIRONMENT
+        # A compiler that is killed leaves its temporary files; here they go with the rest.
+        temporary = folder / "tmp"
+        temporary.mkdir()
+        self._environment = kept | _FIXED_ENVIRONMENT | {"TMPDIR": str(temporary)}
 
     def unpack(self, source: Source) -> None:
         """Put the source into the folder and check that it is a Linux that can be used."""
