@@ -32,6 +32,10 @@ GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Room for what the guest says of its command's end.
 STATUS_BYTES = 64
 
+# What guest_init.c has room for.
+MAX_JOB_BYTES = 2**20 - 1
+MAX_JOB_RECORDS = 2**16 - 1
+
 # Asks the warden for a folder of its own.
 SCRATCH = "scratch:"
 
@@ -247,7 +251,13 @@ def _job(command: GuestCommand, options: BootOptions, input_kind: str) -> bytes:
     records += [f"x{folder}" for folder in expose(command.visible)]
     records += [f"m{place}:{folder}" for place, folder in sorted(command.mounts.items())]
     records += [f"a{argument}" for argument in command.argv]
-    return b"".join(os.fsencode(record) + b"\0" for record in records)
+    job = b"".join(os.fsencode(record) + b"\0" for record in records)
+    if len(job) > MAX_JOB_BYTES or len(records) > MAX_JOB_RECORDS:
+        raise SpecError(
+            f"a command of {len(command.argv)} arguments and {len(job)} bytes is too long for the "
+            "lab; put it into a script"
+        )
+    return job
 
 
 def _result(command: GuestCommand, box: Path) -> int:

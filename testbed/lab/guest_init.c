@@ -36,7 +36,7 @@
 
 #define SHARE "/run/testbed"
 #define BOX SHARE "/.lab/"
-#define MAX_RECORDS 4096
+#define MAX_RECORDS 65536
 #define MAX_EXPOSED 16
 
 struct job {

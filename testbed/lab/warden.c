@@ -6,7 +6,7 @@
  *   warden FOLDER TERMINAL KERNEL ARG...
  *
  * FOLDER is the one host folder the guest may write to; "scratch:/PATH/" asks for a new one
- * there, which is removed at the end. The warden prints the folder's name and waits for one
+ * there, which is removed at the end, as FOLDER/.lab is in any case. The warden prints the folder's name and waits for one
  * byte on its standard input, the lifeline. Then it starts the kernel in FOLDER, which is
  * where the guest finds it. What the kernel says goes to FOLDER/.lab/console; its console is
  * the device TERMINAL, or nothing for "-". When the kernel has ended, the warden prints its
@@ -168,9 +168,9 @@ int main(int argc, char **argv)
 		return die("cannot enter", folder);
 	if (dprintf(1, "%s\n", folder) > 0)
 		code = keep(argv[2], argv + 3);
-	if (is_scratch) {
-		if (!chdir("/"))
-			remove_tree(folder);
-	}
+	/* The letter box is ours also in a folder of the controller's. */
+	remove_tree(".lab");
+	if (is_scratch && !chdir("/"))
+		remove_tree(folder);
 	return code;
 }

@@ -315,3 +315,16 @@ def test_names_are_looked_up_in_the_guest_and_not_in_the_hosts_network(lab_exec)
 
     assert address.split() == [b"127.0.0.1", b"localhost", b"lab"]
     assert before == after
+
+
+def test_many_arguments_arrive_all(lab_exec):
+    done = lab_exec("sh", "-c", 'echo $#; shift 29999; echo "$1"', "sh", *range(30_000))
+
+    assert done.stdout == b"30000\n29999\n"
+
+
+def test_a_command_that_is_too_long_is_refused(lab_exec):
+    done = lab_exec("true", *range(70_000))
+
+    assert done.returncode == 2
+    assert b"is too long for the lab; put it into a script" in done.stderr

@@ -187,6 +187,10 @@ def test_a_killed_ride_leaves_no_manifest_and_no_letter_box_that_lies(kernel, tm
     process.kill()
     process.communicate()
 
+    deadline = time.monotonic() + 10
+    while list(tmp_path.rglob(".lab")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert list(tmp_path.rglob(".lab")) == []
     assert list(tmp_path.rglob("manifest.json")) == []
 
 
