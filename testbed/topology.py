@@ -39,11 +39,6 @@ class Direction:
     loss_fraction: float = 0.0
     trace: dict[str, Any] | None = None
 
-    @property
-    def is_shaped(self) -> bool:
-        """Whether anything distinguishes it from a cable without properties."""
-        return self != Direction()
-
 
 @dataclass(frozen=True)
 class Link:

@@ -5,4 +5,3 @@ from testbed.backends.base import Backend
 from testbed.backends.lab import LabBackend
 
 BACKENDS: dict[str, type[Backend]] = {"lab": LabBackend}
-DEFAULT_BACKEND = "lab"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from testbed.errors import SpecError
-from testbed.units import parse_duration, parse_memory, parse_rate, parse_size
+from testbed.units import parse_duration, parse_memory, parse_size
 
 
 class Quantity(click.ParamType[float]):
@@ -35,5 +35,4 @@ class Quantity(click.ParamType[float]):
 
 DURATION = Quantity("duration", parse_duration)
 MEMORY = Quantity("memory", parse_memory)
-RATE = Quantity("rate", parse_rate)
 SIZE = Quantity("size", parse_size)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.errors import PlanError
-from testbed.topology import Direction, Topology
+from testbed.topology import Topology
 
 
 def chain(*names):
@@ -189,21 +189,3 @@ def distances(links, start):
                     before = -1
         if len(found) == before:
             return found
-
-
-@pytest.mark.parametrize(
-    "direction",
-    [
-        Direction(rate_bps=1),
-        Direction(one_way_delay_s=0.1),
-        Direction(queue_bytes=1),
-        Direction(loss_fraction=0.1),
-        Direction(trace={}),
-    ],
-)
-def test_every_property_shapes(direction):
-    assert direction.is_shaped
-
-
-def test_cable_is_not_shaped():
-    assert not Direction().is_shaped
