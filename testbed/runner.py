@@ -30,6 +30,7 @@ from testbed.emulation.namespace import read_sysctl
 from testbed.emulation.network import Network
 from testbed.errors import CommandError, PrerequisiteError, TestbedError
 from testbed.process import Background, run
+from testbed.rundir import write_json
 from testbed.workloads import WORKLOADS
 
 VERSION_ARGV = {
@@ -283,13 +284,6 @@ def make_durable(folder: Path) -> None:
 def report(stage: str, t_s: float | None = None) -> None:
     """Tell the controller where we are."""
     print(json.dumps({"stage": stage, "t_s": t_s}), flush=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Write a file that is complete or absent."""
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_text(json.dumps(data, indent=1, sort_keys=True) + "\n")
-    fresh.rename(path)
 
 
 def main() -> None:

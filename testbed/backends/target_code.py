@@ -24,6 +24,7 @@ PARTS = (
     "errors.py",
     "netlink",
     "process.py",
+    "rundir.py",
     "runner.py",
     "workloads",
 )

@@ -140,9 +140,3 @@ def test_failure_is_reported_and_sets_the_status(tmp_path, monkeypatch, capsys):
         "stage": "failed",
         "error": "this machine has no squid",
     }
-
-
-def test_json_file_is_replaced_at_once(tmp_path):
-    runner.write_json(tmp_path / "target.json", {"b": 1, "a": 2})
-    assert json.loads((tmp_path / "target.json").read_text()) == {"a": 2, "b": 1}
-    assert [path.name for path in tmp_path.iterdir()] == ["target.json"]
