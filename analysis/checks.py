@@ -87,7 +87,10 @@ def check_workload(frames: Frames) -> list[Reason]:
         return [_invalid("workload", f"the run is {status}, not complete", status=status)]
     asked, got = frames.run.get("workload") or {}, frames.manifest.get("workload") or {}
     found = []
-    if (code := got.get("exit_status")) != 0:
+    code = got.get("exit_status")
+    if "exit_status" in got and code is None:
+        found.append(_invalid("workload", "the workload had not ended when its time was up"))
+    elif code != 0:
         found.append(_invalid("workload", f"the workload exited {code}", exit_status=code))
     for key in ("size_bytes", "sha256"):
         if asked.get(key) is not None and got.get(key) != asked[key]:

@@ -120,6 +120,10 @@ class RunDirectory:
             others = self._other_addresses(place)
             first, foreign = len(packets), 0
             for chunk in self._chunks(capture["file"]):
+                if not self.start_ns and len(chunk.packets):
+                    # The run failed before it said when it started: its first packet has to do.
+                    self.start_ns = int(chunk.packets["t_ns"][0])
+                    origin = self._origin(place["node"], place["name"])
                 packets.append(tables.packet_rows(chunk, origin, path_addresses(place)))
                 events.append(tables.event_rows(chunk.events, origin))
                 foreign += tables.count_foreign(chunk, others)

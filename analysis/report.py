@@ -99,9 +99,11 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
 def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> dict[str, Any]:
     """Return the run in a few numbers.
 
-    goodput_mbps is application bytes per download time; handover_gap_max_s is the longest time
+    goodput_mbps is application bytes per download time; download_s is None where the download did
+    not end by itself; handover_gap_max_s is the longest time
     without goodput around a change of coverage, or in the whole run if there was none.
     """
+    has_ended = (frames.manifest.get("workload") or {}).get("exit_status") == 0
     first_s, last_s = metrics.download_span(frames)
     seconds, size = last_s - first_s, int(frames.delivered["bytes"].sum())
     gaps = results["handover_gaps"]
@@ -110,7 +112,7 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
     per_path = results["bytes_per_path"].set_index("path")["new_bytes"]
     return {
         "goodput_mbps": size * 8 / seconds / 1e6 if seconds > 0 else 0.0,
-        "download_s": seconds,
+        "download_s": seconds if has_ended else None,
         "handover_gap_max_s": None if pd.isna(gap_s) else float(gap_s),
         "bytes_per_path": {str(path): int(count) for path, count in per_path.items()},
         "verdict": verdict.status,

@@ -4,11 +4,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from analysis.report import write_report
-from testbed.errors import SpecError
+from testbed.errors import RunInvalid, SpecError
 
 
 @click.command()
@@ -26,10 +27,18 @@ def report(directory: Path, as_json: bool) -> None:
         raise SpecError(f"{directory} holds no finished run: there is no manifest.json in it")
     found = []
     for manifest in manifests:
-        written = write_report(manifest.parent)
-        found.append({"run_dir": str(manifest.parent), **written.summary})
+        summary = _analyse(manifest.parent)
+        found.append({"run_dir": str(manifest.parent), **summary})
         if not as_json:
-            click.echo(f"{written.summary['verdict']:8} {written.directory}")
+            click.echo(f"{summary['verdict']:8} {manifest.parent}")
     if as_json:
         click.echo(json.dumps({"runs": found}))
     sys.exit(0 if all(run["verdict"] == "valid" for run in found) else 1)
+
+
+def _analyse(run_dir: Path) -> dict[str, Any]:
+    """Return the summary of a run; one that cannot be analysed does not keep others from it."""
+    try:
+        return write_report(run_dir).summary
+    except RunInvalid as error:
+        return {"verdict": "invalid", "verdict_reasons": [str(error)]}

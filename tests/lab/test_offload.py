@@ -140,7 +140,8 @@ def test_a_ride_that_ends_before_the_download_is_not_a_data_point(ride):
     assert done.returncode == 1
     (run,) = found["runs"]
     assert run["verdict"] == "invalid"
-    assert run["verdict_reasons"]
+    assert "the workload had not ended when its time was up" in run["verdict_reasons"]
+    assert run["download_s"] is None
 
 
 def test_the_report_can_be_made_again_from_raw_data(default_ride):
@@ -179,6 +180,11 @@ def test_an_interrupted_ride_says_so_and_ends_with_130(kernel, tmp_path):
     assert said.strip().endswith(b"testbed: interrupted")
     (manifest,) = tmp_path.rglob("manifest.json")
     assert json.loads(manifest.read_text())["status"] == "interrupted"
+
+    again = subprocess.run([TESTBED, "report", tmp_path], capture_output=True, timeout=60)
+    assert again.returncode == 1
+    assert again.stdout.startswith(b"invalid ")
+    assert again.stderr == b""
 
 
 def test_a_killed_ride_leaves_no_manifest_and_no_letter_box_that_lies(kernel, tmp_path):
