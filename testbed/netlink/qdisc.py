@@ -59,7 +59,7 @@ RATE_UNLIMITED = 2**64 - 1
 TRACE_CHUNK = 15_000
 
 _TC = struct.Struct("=BxHiIII")
-_STATS = struct.Struct("=6Q")
+_STATS = struct.Struct("=8Q")
 STATS_NAMES = (
     "dropped_full",
     "dropped_loss",
@@ -67,6 +67,8 @@ STATS_NAMES = (
     "delivered_bytes",
     "opportunities",
     "max_backlog",
+    "busy_ns",
+    "backlog",
 )
 
 
