@@ -3,13 +3,14 @@
 
 Addresses go by rule: the n-th link is the network 10.<n / 256>.<n % 256>.0/24 with .1 on the
 side that was named second and .2 on the side that was named first. Routes are the shortest
-ones, by number of links.
+ones, by number of links, of those that pass the fewest hosts, because hosts do not forward.
 """
 
-from collections import deque
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
+from heapq import heappop, heappush
+from typing import Any, NamedTuple
 
 from mininet.topo import Topo
 
@@ -55,15 +56,42 @@ class Link:
     b_to_a: Direction = field(default_factory=Direction)
     prefix_length: int = PREFIX_LENGTH
 
+    def other(self, node: str) -> str:
+        """Return the node at the other end."""
+        return self.b if node == self.a else self.a
+
+    def direction_from(self, node: str) -> str:
+        """Return which direction leads away from a node."""
+        return "a_to_b" if node == self.a else "b_to_a"
+
+
+class _Way(NamedTuple):
+    """The best way from one node to another; of two, the lesser is the better one."""
+
+    hosts_passed: int
+    links: int
+    order: int
+    node: str
+    first: str
+    last: str
+
 
 class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
     """A description of a network; subclasses add nodes, links and paths in `build`."""
 
     def __init__(self, *args: Any, **parameters: Any) -> None:
-        self.typed_links: list[Link] = []
-        self.paths: list[dict[str, str]] = []
         self.kinds: dict[str, str] = {}
+        self.paths: list[dict[str, Any]] = []
+        self._links: dict[str, Link] = {}
+        self._links_of: dict[str, list[str]] = {}
+        self._interfaces: set[tuple[str, str]] = set()
+        self._first_links: dict[str, str] = {}
         super().__init__(*args, **parameters)
+
+    @property
+    def typed_links(self) -> list[Link]:
+        """The links in the order in which they were added."""
+        return list(self._links.values())
 
     def add_host(self, name: str) -> str:
         """Add a node that is an end of connections."""
@@ -77,6 +105,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         if name in self.kinds:
             raise PlanError(f'two nodes are called "{name}"; give each a name of its own')
         self.kinds[name] = kind
+        self._links_of[name] = []
         return str(self.addHost(name, ip=None))
 
     def add_link(
@@ -98,7 +127,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             a_to_b, b_to_a: properties; a cable without properties by default.
         """
         self._check_link(name, a, b)
-        network = len(self.typed_links) + 1
+        network = len(self._links) + 1
         prefix = f"10.{network // 256}.{network % 256}"
         link = Link(
             name,
@@ -111,8 +140,10 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             a_to_b or Direction(),
             b_to_a or Direction(),
         )
-        self._check_interfaces(link)
-        self.typed_links.append(link)
+        self._take_interfaces(link)
+        self._links[name] = link
+        for node in (a, b):
+            self._links_of[node].append(name)
         self.addLink(
             a,
             b,
@@ -125,51 +156,111 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
 
     def _check_link(self, name: str, a: str, b: str) -> None:
         for node in (a, b):
-            if node not in self.kinds:
-                raise PlanError(f'the link "{name}" ends at "{node}", which is not a node')
-        if any(link.name == name for link in self.typed_links):
+            self._check_node(node, f'the link "{name}" ends at')
+        if a == b:
+            raise PlanError(f'the link "{name}" connects "{a}" with itself')
+        if name in self._links:
             raise PlanError(f'two links are called "{name}"; give each a name of its own')
 
-    def _check_interfaces(self, fresh: Link) -> None:
-        taken = {
-            end
-            for link in self.typed_links
-            for end in ((link.a, link.a_interface), (link.b, link.b_interface))
-        }
-        for node, interface in (
-            (fresh.a, fresh.a_interface),
-            (fresh.b, fresh.b_interface),
-        ):
-            if (node, interface) in taken:
+    def _check_node(self, node: str, who: str) -> None:
+        if node not in self.kinds:
+            raise PlanError(f'{who} "{node}", which is not a node{near_miss(node, self.kinds)}')
+
+    def _take_interfaces(self, link: Link) -> None:
+        ends = ((link.a, link.a_interface), (link.b, link.b_interface))
+        for node, interface in ends:
+            if (node, interface) in self._interfaces:
                 raise PlanError(
                     f'two interfaces of the node "{node}" are called "{interface}"; '
-                    f'name the one of the link "{fresh.name}" differently'
+                    f'name the one of the link "{link.name}" differently'
                 )
+        self._interfaces.update(ends)
 
-    def add_path(self, name: str, node: str, link: Link) -> None:
-        """Name the path that a client's connections take when they leave by a link."""
+    def shape(
+        self,
+        link_name: str,
+        a_to_b: Direction | None = None,
+        b_to_a: Direction | None = None,
+    ) -> Link:
+        """Replace the properties of a link, of one direction or both.
+
+        Raises:
+            PlanError: there is no such link.
+        """
+        link = self._links.get(link_name)
+        if link is None:
+            raise PlanError(
+                f'"{link_name}" is not a link of this network{near_miss(link_name, self._links)}'
+            )
+        shaped = replace(link, a_to_b=a_to_b or link.a_to_b, b_to_a=b_to_a or link.b_to_a)
+        self._links[link_name] = shaped
+        return shaped
+
+    def add_path(self, name: str, node: str, link: Link, to: str) -> None:
+        """Name the path that a client's connections take when they leave by a link.
+
+        Args:
+            name: what events, figures and results call it.
+            node: the client.
+            link: the first link.
+            to: the node at the far end.
+        """
         if node not in (link.a, link.b):
             raise PlanError(
                 f'the path "{name}" leaves "{node}" by the link "{link.name}", '
                 f'which connects "{link.a}" and "{link.b}"'
             )
-        if any(path["name"] == name for path in self.paths):
+        if name in self._first_links:
             raise PlanError(f'two paths are called "{name}"; give each a name of its own')
+        self._check_node(to, f'the path "{name}" leads to')
         interface, address = (
             (link.a_interface, link.a_address)
             if node == link.a
             else (link.b_interface, link.b_address)
         )
-        self.paths.append({"name": name, "node": node, "interface": interface, "address": address})
+        self._first_links[name] = link.name
+        self.paths.append(
+            {"name": name, "node": node, "interface": interface, "address": address, "to": to}
+        )
 
     def plain(self) -> dict[str, Any]:
-        """Return the topology as plain data, for run.json."""
+        """Return the topology as plain data, for run.json.
+
+        Raises:
+            PlanError: the network is not connected.
+        """
         return {
             "nodes": [{"name": name, "kind": kind} for name, kind in self.kinds.items()],
             "links": [asdict(link) for link in self.typed_links],
-            "paths": self.paths,
+            "paths": [
+                {**path, "addresses": [path["address"]], "hops": self._hops(path)}
+                for path in self.paths
+            ],
             "routes": {name: list(self._routes(name)) for name in self.kinds},
         }
+
+    def _hops(self, path: dict[str, Any]) -> list[list[str]]:
+        """Return the links of a path and their directions, as the routes lead."""
+        start, to = path["node"], path["to"]
+        link = self._links[self._first_links[path["name"]]]
+        hops, here = [[link.name, link.direction_from(start)]], link.other(start)
+        way = self._ways(here).get(to)
+        while here not in (to, start) and way is not None:
+            link = self._next_link(here, self._links[way.last])
+            hops.append([link.name, link.direction_from(here)])
+            here = link.other(here)
+        if here != to:
+            raise PlanError(
+                f'the path "{path["name"]}" leaves "{start}" by the link "{hops[0][0]}", '
+                f'from where "{to}" cannot be reached'
+            )
+        return hops
+
+    def _next_link(self, node: str, destination: Link) -> Link:
+        if node in (destination.a, destination.b):
+            return destination
+        ways = self._ways(node)
+        return self._links[min(ways[side] for side in (destination.a, destination.b)).first]
 
     def _routes(self, node: str) -> Iterator[dict[str, Any]]:
         """Yield the routes of a node: to every network that is not its own, by the next hop.
@@ -178,30 +269,35 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         """
         if any(path["node"] == node for path in self.paths):
             return
-        next_hops = self._next_hops(node)
-        own = [link for link in self.typed_links if node in (link.a, link.b)]
-        for link in self.typed_links:
-            if link in own:
+        ways = self._ways(node)
+        for link in self._links.values():
+            if node in (link.a, link.b):
                 continue
-            sides = [side for side in (link.a, link.b) if side in next_hops]
-            if not sides:
+            if link.a not in ways:
                 raise PlanError(f'the node "{node}" cannot reach the link "{link.name}"')
-            _, hop = min((next_hops[side] for side in sides), key=lambda found: found[0])
-            yield _route(node, hop, link)
+            way = min(ways[link.a], ways[link.b])
+            yield _route(node, self._links[way.first], link)
 
-    def _next_hops(self, node: str) -> dict[str, tuple[int, Link]]:
-        """Return for every other node the distance and the first link on the way to it."""
-        found: dict[str, tuple[int, Link]] = {}
-        queue: deque[tuple[str, int, Link | None]] = deque([(node, 0, None)])
-        while queue:
-            here, distance, first = queue.popleft()
-            for link in self.typed_links:
-                if here not in (link.a, link.b):
-                    continue
-                other = link.b if here == link.a else link.a
-                if other != node and other not in found:
-                    found[other] = (distance + 1, first or link)
-                    queue.append((other, distance + 1, first or link))
+    def _ways(self, start: str) -> dict[str, _Way]:
+        """Return the best way to every other node that can be reached."""
+        found: dict[str, _Way] = {}
+        heap = [_Way(0, 0, 0, start, "", "")]
+        order = 0
+        while heap:
+            way = heappop(heap)
+            if way.node in found:
+                continue
+            found[way.node] = way
+            passed = way.hosts_passed + (way.links > 0 and self.kinds[way.node] == HOST)
+            for name in self._links_of[way.node]:
+                other = self._links[name].other(way.node)
+                if other not in found:
+                    order += 1
+                    heappush(
+                        heap,
+                        _Way(passed, way.links + 1, order, other, way.first or name, name),
+                    )
+        del found[start]
         return found
 
 
@@ -222,3 +318,9 @@ def _interface_name(name: str) -> str:
             "shorten it or the names of its nodes"
         )
     return name
+
+
+def near_miss(name: str, known: Iterable[str]) -> str:
+    """Return the known name that was probably meant, as a remark; nothing if none is near."""
+    near = get_close_matches(name, known, n=1, cutoff=0.7)
+    return f' (did you mean "{near[0]}"?)' if near else ""

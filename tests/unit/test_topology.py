@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.errors import PlanError
-from testbed.topology import Topology
+from testbed.topology import Direction, Topology
+from topologies.underground import Underground
 
 
 def chain(*names):
@@ -37,9 +38,9 @@ def test_two_links_of_one_name():
 def test_two_paths_of_one_name():
     topology = chain("a", "b")
     (link,) = topology.typed_links
-    topology.add_path("wifi", "a", link)
+    topology.add_path("wifi", "a", link, to="b")
     with pytest.raises(PlanError, match='^two paths are called "wifi"; give'):
-        topology.add_path("wifi", "a", link)
+        topology.add_path("wifi", "a", link, to="b")
 
 
 def test_two_interfaces_of_one_name():
@@ -63,10 +64,81 @@ def test_link_to_a_node_that_is_none():
 def test_path_by_a_link_of_others():
     topology = chain("a", "b", "c")
     with pytest.raises(PlanError) as caught:
-        topology.add_path("wifi", "c", topology.typed_links[0])
+        topology.add_path("wifi", "c", topology.typed_links[0], to="a")
     assert str(caught.value) == (
         'the path "wifi" leaves "c" by the link "l0", which connects "a" and "b"'
     )
+
+
+def test_path_to_a_node_that_is_none():
+    topology = chain("proxy", "b")
+    with pytest.raises(PlanError) as caught:
+        topology.add_path("wifi", "b", topology.typed_links[0], to="prxy")
+    assert str(caught.value) == (
+        'the path "wifi" leads to "prxy", which is not a node (did you mean "proxy"?)'
+    )
+
+
+def test_path_that_is_not_connected():
+    topology = chain("a", "b")
+    topology.add_host("alone")
+    topology.add_path("wifi", "a", topology.typed_links[0], to="alone")
+    with pytest.raises(PlanError) as caught:
+        topology.plain()
+    assert str(caught.value) == (
+        'the path "wifi" leaves "a" by the link "l0", from where "alone" cannot be reached'
+    )
+
+
+def test_path_that_would_lead_back():
+    """A path that needs its own client to forward is none."""
+    topology = chain("far", "b")
+    topology.add_host("client")
+    topology.add_link("wifi", "client", "b")
+    stub = topology.add_link("stub", "client", topology.add_router("c"))
+    topology.add_path("3g", "client", stub, to="far")
+    with pytest.raises(PlanError, match='"3g" leaves .* from where "far" cannot be reached$'):
+        topology.plain()
+
+
+def test_path_against_the_direction_of_its_links():
+    topology = chain("a", "b", "c")
+    topology.add_path("p", "c", topology.typed_links[1], to="a")
+    assert topology.plain()["paths"][0]["hops"] == [["l1", "b_to_a"], ["l0", "b_to_a"]]
+
+
+def test_route_passes_no_host():
+    """A host does not forward: the way around it is longer, but it is the way."""
+    topology = chain("a", "b", "c", "d")
+    host = topology.add_host("host")
+    topology.add_link("up", host, "a")
+    topology.add_link("down", host, "d")
+    (route,) = [r for r in topology.plain()["routes"]["a"] if r["destination"] == "10.0.3.0"]
+    assert route["interface"] == "a-b"
+
+
+def test_shape():
+    """What is not given stays, and so does the place of the link."""
+    topology = chain("a", "b", "c")
+    slow, lossy = Direction(rate_bps=1), Direction(loss_fraction=0.5)
+    topology.shape("l0", a_to_b=slow)
+    topology.shape("l0", b_to_a=lossy)
+    first, second = topology.plain()["links"]
+    assert (first["name"], second["name"]) == ("l0", "l1")
+    assert (first["a_to_b"]["rate_bps"], first["b_to_a"]["loss_fraction"]) == (1, 0.5)
+
+
+def test_shape_a_link_that_is_none():
+    topology = Underground()
+    with pytest.raises(PlanError) as caught:
+        topology.shape("wify", a_to_b=Direction())
+    assert str(caught.value) == ('"wify" is not a link of this network (did you mean "wifi"?)')
+
+
+def test_link_of_a_node_with_itself():
+    topology = chain("a")
+    with pytest.raises(PlanError, match='^the link "x" connects "a" with itself$'):
+        topology.add_link("x", "a", "a")
 
 
 @pytest.mark.parametrize("names", [("abcdefgh", "1234567"), ("1234567", "abcdefgh")])
@@ -110,11 +182,21 @@ def test_mininet_sees_the_same_network():
 
 def test_plain_is_json():
     topology = chain("a", "b", "c")
-    topology.add_path("p", "a", topology.typed_links[0])
+    topology.add_path("p", "a", topology.typed_links[0], to="c")
     plain = topology.plain()
     assert json.loads(json.dumps(plain)) == plain
     assert plain["nodes"][0] == {"name": "a", "kind": "router"}
-    assert plain["paths"] == [{"name": "p", "node": "a", "interface": "a-b", "address": "10.0.1.2"}]
+    assert plain["paths"] == [
+        {
+            "name": "p",
+            "node": "a",
+            "interface": "a-b",
+            "address": "10.0.1.2",
+            "addresses": ["10.0.1.2"],
+            "to": "c",
+            "hops": [["l0", "a_to_b"], ["l1", "a_to_b"]],
+        }
+    ]
 
 
 def test_route_leads_by_the_next_hop():
@@ -143,7 +225,7 @@ def test_route_leads_by_the_next_hop():
 def test_node_with_paths_has_no_routes():
     """Its routes come and go with its addresses."""
     topology = chain("a", "b", "c")
-    topology.add_path("p", "a", topology.typed_links[0])
+    topology.add_path("p", "a", topology.typed_links[0], to="c")
     assert topology.plain()["routes"]["a"] == []
 
 
