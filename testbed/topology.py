@@ -19,6 +19,9 @@ from testbed.errors import PlanError
 # The kernel's IFNAMSIZ less the terminating zero.
 MAX_INTERFACE_NAME = 15
 PREFIX_LENGTH = 24
+
+# A node with more routes than this gets as few as say the same; one per network reads better.
+MAX_ROUTES = 64
 HOST, ROUTER = "host", "router"
 
 
@@ -128,7 +131,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         """
         self._check_link(name, a, b)
         network = len(self._links) + 1
-        prefix = f"10.{network // 256}.{network % 256}"
+        prefix = _network_prefix(network)
         link = Link(
             name,
             a,
@@ -269,14 +272,16 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         """
         if any(path["node"] == node for path in self.paths):
             return
+        hops = {}
         ways = self._ways(node)
-        for link in self._links.values():
+        for network, link in enumerate(self._links.values(), 1):
             if node in (link.a, link.b):
                 continue
             if link.a not in ways:
                 raise PlanError(f'the node "{node}" cannot reach the link "{link.name}"')
-            way = min(ways[link.a], ways[link.b])
-            yield _route(node, self._links[way.first], link)
+            hops[network] = min(ways[link.a], ways[link.b]).first
+        for network, prefix_length, hop in _prefixes(hops):
+            yield _route(node, self._links[hop], network, prefix_length)
 
     def _ways(self, start: str) -> dict[str, _Way]:
         """Return the best way to every other node that can be reached."""
@@ -301,14 +306,55 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         return found
 
 
-def _route(node: str, hop: Link, destination: Link) -> dict[str, Any]:
+def _prefixes(hops: dict[int, str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the routes of a node as network number, prefix length and first link."""
+    if len(hops) <= MAX_ROUTES:
+        yield from ((network, PREFIX_LENGTH, hop) for network, hop in hops.items())
+    else:
+        yield from _fewest_prefixes(hops)
+
+
+def _fewest_prefixes(hops: dict[int, str]) -> Iterator[tuple[int, int, str]]:
+    """Yield the fewest routes that lead every network the same way.
+
+    Optimal Routing Table Constructor (Draves et al., INFOCOM 1999) on a complete binary tree,
+    node n above 2n and 2n + 1, leaves are the networks. A node holds the set of first links that
+    suit it, a bit for each; where no network is, and for a node's own ones, whose routes the
+    kernel makes, everything suits.
+    """
+    width = max(hops).bit_length()
+    links = list(dict.fromkeys(hops.values()))
+    bits = {link: 1 << number for number, link in enumerate(links)}
+    suits = [-1] * (2 << width)
+    for network, hop in hops.items():
+        suits[(1 << width) + network] = bits[hop]
+    for place in range((1 << width) - 1, 0, -1):
+        left, right = suits[2 * place], suits[2 * place + 1]
+        suits[place] = left & right or left | right
+    chosen = [0] * (2 << width)
+    for place in range(1, 2 << width):
+        wanted, inherited = suits[place], chosen[place >> 1]
+        if wanted == -1 or wanted & inherited:
+            chosen[place] = inherited
+            continue
+        chosen[place] = wanted & -wanted
+        bits_below = width + 1 - place.bit_length()
+        network = (place << bits_below) - (1 << width)
+        yield network, PREFIX_LENGTH - bits_below, links[chosen[place].bit_length() - 1]
+
+
+def _route(node: str, hop: Link, network: int, prefix_length: int) -> dict[str, Any]:
     is_a = node == hop.a
     return {
-        "destination": destination.a_address.rpartition(".")[0] + ".0",
-        "prefix_length": destination.prefix_length,
+        "destination": f"{_network_prefix(network)}.0",
+        "prefix_length": prefix_length,
         "interface": hop.a_interface if is_a else hop.b_interface,
         "gateway": hop.b_address if is_a else hop.a_address,
     }
+
+
+def _network_prefix(network: int) -> str:
+    return f"10.{network // 256}.{network % 256}"
 
 
 def _interface_name(name: str) -> str:

@@ -2,6 +2,8 @@
 """The base of all topologies: names, addresses and routes."""
 
 import json
+from ipaddress import ip_address, ip_network
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -257,6 +259,61 @@ def test_routes_are_complete_and_shortest(topology):
             assert len(routes) == (distance[node] > 0)
             for route in routes:
                 assert distance[owner[route["gateway"]]] == distance[node] - 1
+
+
+@given(networks())
+def test_fewest_routes_lead_the_same_way(topology):
+    """As few routes as possible: the longest prefix that fits leads where the full table does."""
+    full = topology.plain()
+    with patch("testbed.topology.MAX_ROUTES", 0):
+        few = topology.plain()
+    for node in topology.kinds:
+        assert len(few["routes"][node]) <= len(full["routes"][node])
+        for link in few["links"]:
+            if node not in (link["a"], link["b"]):
+                target = link["a_address"]
+                assert next_hop(few["routes"][node], target) == next_hop(
+                    full["routes"][node], target
+                )
+
+
+@given(networks(), st.sampled_from([0, 1000]))
+def test_every_route_arrives_without_a_loop(topology, max_routes):
+    with patch("testbed.topology.MAX_ROUTES", max_routes):
+        plain = topology.plain()
+    owner = {link[f"{side}_address"]: link[side] for link in plain["links"] for side in "ab"}
+    for target, end in owner.items():
+        neighbours = {n for link in plain["links"] if target in link.values() for n in ends(link)}
+        for start in plain["routes"]:
+            passed, here = [], start
+            while here not in neighbours:
+                passed.append(here)
+                here = owner[next_hop(plain["routes"][here], target)[1]]
+                assert here not in passed
+            assert end in neighbours
+
+
+def ends(link):
+    return link["a"], link["b"]
+
+
+def next_hop(routes, address):
+    """Return interface and gateway of the route with the longest prefix that fits."""
+    fitting = [
+        route
+        for route in routes
+        if ip_address(address) in ip_network(f"{route['destination']}/{route['prefix_length']}")
+    ]
+    best = max(fitting, key=lambda route: route["prefix_length"])
+    return best["interface"], best["gateway"]
+
+
+def test_large_network_has_few_routes():
+    """A node at the end of 99 links has a single route, and none reaches beyond the network."""
+    topology = chain(*(f"n{number}" for number in range(100)))
+    (route,) = topology.plain()["routes"]["n0"]
+    assert (route["destination"], route["prefix_length"]) == ("10.0.0.0", 17)
+    assert len(topology.plain()["routes"]["n50"]) < 20
 
 
 def distances(links, start):
