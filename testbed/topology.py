@@ -199,6 +199,10 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         self._links[link_name] = shaped
         return shaped
 
+    def first_link(self, path_name: str) -> str:
+        """Return the name of the link by which a path leaves its client."""
+        return self._first_links[path_name]
+
     def add_path(self, name: str, node: str, link: Link, to: str) -> None:
         """Name the path that a client's connections take when they leave by a link.
 
