@@ -6,6 +6,7 @@ The receiver's count is the result. With "record_blocks", raw/bulk.0.blocks.bin 
 the receiver had all of it. raw/bulk.json has what result() says.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from testbed.emulation.network import Network
-from testbed.errors import CommandError
+from testbed.errors import CommandError, PrerequisiteError, TestbedError
 from testbed.process import Background, ending, quoted_tail
 from testbed.rundir import write_json
 from testbed.workloads.base import Workload
@@ -64,8 +65,9 @@ class BulkWorkload(Workload):
         module = f"testbed.workloads.bulk_{side}"
         process = Background(
             [sys.executable, "-S", "-s", "-P", "-m", module, str(spec)],
-            stdout_path=self._raw / f"bulk.{side}.out",
-            stderr_path=self._raw / f"bulk.{side}.err",
+            # Not into raw: when that is full they have to say so.
+            stdout_path=self._scratch / f"{side}.out",
+            stderr_path=self._scratch / f"{side}.err",
             env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
         )
         self._processes[side] = stack.enter_context(process)
@@ -112,6 +114,7 @@ class BulkWorkload(Workload):
 
         Raises:
             CommandError: a process failed or was ended.
+            PrerequisiteError: the kernel lacks what a flow asks for.
         """
         for fd, _ in self._ended.poll(0):
             self._ended.unregister(fd)
@@ -120,13 +123,17 @@ class BulkWorkload(Workload):
                 raise failure
         return all(process.returncode is not None for process in self._processes.values())
 
-    def _failure(self, side: str) -> CommandError | None:
+    def _failure(self, side: str) -> TestbedError | None:
         """Return the sentence on a process that ended badly, in its own words if it has any."""
         process = self._processes[side]
         if not process.returncode:
             return None
-        said = quoted_tail(process.stderr_path.read_text(errors="replace"))
-        return CommandError(f"the bulk {side} {ending(process.returncode)}{said}")
+        said = process.stderr_path.read_text(errors="replace")
+        with contextlib.suppress(OSError):
+            (self._raw / f"bulk.{side}.err").write_text(said)
+        if process.returncode == PrerequisiteError.exit_code:
+            return PrerequisiteError(said.strip())
+        return CommandError(f"the bulk {side} {ending(process.returncode)}{quoted_tail(said)}")
 
     def result(self) -> dict[str, Any]:
         """Stop what still runs and say what arrived, flow by flow.

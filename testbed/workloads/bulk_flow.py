@@ -34,7 +34,7 @@ class Flow:
         direction: "down" is from server to client.
         start_s: when the client connects, since the start of the run.
         size_bytes: the flow ends when these are sent, or at duration_s after its start, whichever
-            is first.
+            is first; with neither it lasts until the run ends.
         block_bytes: what the application writes at once.
         rate_bps: of the application; None: as fast as the network takes it.
         send_buffer_bytes: as for setsockopt, which doubles it; None: the kernel adapts it.
@@ -111,8 +111,6 @@ def _problems(flow: Flow) -> Iterable[str]:
         yield f"has the direction {flow.direction}, neither {DOWN} nor {UP}"
     if flow.transport not in TRANSPORTS:
         yield f"has the transport {flow.transport}, neither mptcp nor tcp"
-    if flow.size_bytes is None and flow.duration_s is None:
-        yield "has no end; give it size_bytes or duration_s"
     for name in ("size_bytes", "duration_s", "block_bytes", "rate_bps"):
         value = getattr(flow, name)
         if value is not None and value <= 0:

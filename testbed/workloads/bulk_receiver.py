@@ -5,6 +5,7 @@ SO_RCVLOWAT lets it sleep until there is something to read at once: a block when
 recorded, else some hundred kilobytes. That is what makes it cheap.
 """
 
+import contextlib
 import select
 import socket
 import time
@@ -79,6 +80,12 @@ class Incoming:
         self._report["bytes"] += size
         self._report["last_ns"] = now_ns
 
+    def drain(self) -> None:
+        """Read what has arrived and has not woken us."""
+        with contextlib.suppress(OSError):
+            while size := self._receive():
+                self._note(size)
+
     def _end(self) -> None:
         wanted, found = self._flow.size_bytes, self._report["bytes"]
         if wanted is not None and self._flow.duration_s is None and found != wanted:
@@ -127,6 +134,7 @@ class Receiver(Side):
     def __init__(self, spec: dict[str, Any]) -> None:
         super().__init__(spec)
         self.buffer = bytearray(READ_BYTES)
+        self._incoming: dict[int, Incoming] = {}
         self._blocks_path = Path(spec["blocks"])
         self._blocks: BinaryIO | None = None
 
@@ -145,7 +153,13 @@ class Receiver(Side):
         else:
             wake_bytes = int(self.plan.get("wake_bytes") or WAKE_BYTES)
             incoming = Incoming(self, flow, connection, wake_bytes)
+        self._incoming[flow.id] = incoming
         incoming.start()
+
+    def stopped(self, flow: Flow) -> None:
+        """Count what has arrived."""
+        if flow.id in self._incoming:
+            self._incoming[flow.id].drain()
 
 
 if __name__ == "__main__":

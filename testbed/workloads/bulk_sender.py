@@ -130,6 +130,9 @@ class Sender(Side):
         self.loop.unwatch(connection.fileno())
         Outgoing(self, flow, connection).start()
 
+    def stopped(self, flow: Flow) -> None:
+        """Do nothing: what the receiver has counts."""
+
 
 if __name__ == "__main__":
     run_side(Sender)

@@ -78,6 +78,10 @@ class Side(ABC):
     def opened(self, flow: Flow, connection: socket.socket) -> None:
         """Take over a connection that has been greeted."""
 
+    @abstractmethod
+    def stopped(self, flow: Flow) -> None:
+        """Do what is left to do for a flow that the end of the run cuts off."""
+
     def carry_out(self) -> None:
         """Listen, say that we are ready, wait for the start, and go on until every flow ended."""
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -87,6 +91,7 @@ class Side(ABC):
         print(READY, flush=True)
         self.loop.run(lambda: bool(self._left) and not self._is_stopped)
         for number in sorted(self._connected):
+            self.stopped(self.flows[number])
             self._describe(number, self._connected[number])
         write_json(Path(self._spec["results"]), self._results())
 

@@ -5,7 +5,10 @@ Hosts around one router; every host has a link of its own per path.
 """
 
 import json
+import os
 import select
+import signal
+import subprocess
 import sys
 import time
 from contextlib import ExitStack
@@ -80,13 +83,13 @@ def use_second_path(net, host, number):
     node.path_manager.add_endpoint(Endpoint(address, 1, ("subflow",), index))
 
 
-def flow(number, client, server, address, **options):
+def flow(number, **options):
     return {
         "id": number,
-        "client": client,
-        "server": server,
+        "client": "client",
+        "server": "server",
         "source_address": None,
-        "address": address,
+        "address": "10.1.0.2",
         "port": 5000 + number,
         "direction": "down",
         "start_s": 0.0,
@@ -102,7 +105,7 @@ def flow(number, client, server, address, **options):
     }
 
 
-def carry_out(net, flows, limit_s=60.0, **options):
+def carry_out(net, flows, limit_s=60.0, kill=None, **options):
     """Run a workload as the runner does and return its result."""
     workload = BulkWorkload({"name": "bulk", "flows": flows, **options}, net, SHARED)
     with ExitStack() as stack:
@@ -110,6 +113,9 @@ def carry_out(net, flows, limit_s=60.0, **options):
         start_ns = (time.monotonic_ns() // 1_000_000_000 + 1) * 1_000_000_000
         time.sleep((start_ns - time.monotonic_ns()) / 1e9)
         workload.start(stack)
+        if kill:
+            time.sleep(0.5)
+            os.kill(workload._processes[kill].pid, signal.SIGKILL)
         deadline_ns = start_ns + round(limit_s * 1e9)
         calls = 0
         while (left_ns := deadline_ns - time.monotonic_ns()) > 0:
@@ -126,15 +132,15 @@ def one_link(flows, rate_bps=10_000_000, one_way_delay_s=0.010, limit_s=60.0, op
     """Run flows between "client" and "server"; the client's link is the bottleneck."""
     shape = {"rate_bps": rate_bps, "one_way_delay_s": one_way_delay_s}
     net = network({"client": [[shape, shape]], "server": [[{}, {}]]})
-    made = [flow(n, "client", "server", "10.1.0.2", **options_) for n, options_ in enumerate(flows)]
+    made = [flow(n, **wanted) for n, wanted in enumerate(flows)]
     result = carry_out(net, made, limit_s, **(options or {}))
     return {**result, "link": net.link_counters()["client-0"]}
 
 
-def failing(flows, prepare_port=None):
+def failing(flows, options=None):
     """Return what the error of a workload says."""
     try:
-        return one_link(flows)
+        return one_link(flows, options=options)
     except TestbedError as error:
         return str(error)
 
@@ -146,24 +152,33 @@ def two_paths(flows, rates_bps=(8_000_000, 2_000_000)):
     use_second_path(net, "client", 0)
     for name in ("client", "server"):
         net.nodes[name].path_manager.set_limits(2, 2)
-    made = [
-        flow(n, "client", "server", "10.1.0.2", **{"transport": "mptcp", **options})
-        for n, options in enumerate(flows)
-    ]
+    made = [flow(n, **{"transport": "mptcp", **wanted}) for n, wanted in enumerate(flows)]
     result = carry_out(net, made)
     return {**result, "links": net.link_counters()}
 
 
-def many(count, flow_options, servers=1, rate_bps=100_000_000):
-    """Run one flow to each of many clients from a few servers behind one bottleneck each."""
-    shape = {"rate_bps": rate_bps, "one_way_delay_s": 0.005, "queue_bytes": 250_000}
+def without_mptcp(wanted):
+    """Run one flow through a middlebox that takes the option of MPTCP out of the SYNs."""
+    net = network({"client": [[{}, {}]], "server": [[{}, {}]]}, {"net.mptcp.enabled": 1})
+    rules = (
+        "add table ip t; add chain ip t c { type filter hook forward priority 0; }; "
+        "add rule ip t c reset tcp option mptcp"
+    )
+    with net.nodes["router"].namespace.inside():
+        subprocess.run(["nft", rules], check=True)
+    return carry_out(net, [flow(0, **wanted)])
+
+
+def many(flows_per_server, wanted, servers=1, limit_s=60.0, rate_bps=100_000_000):
+    """Run flows from every server, each behind a bottleneck of its own, to one client."""
+    shape = {"rate_bps": rate_bps, "one_way_delay_s": 0.005, "queue_bytes": 1_500_000}
     hosts = {f"s{n}": [[shape, shape]] for n in range(servers)}
     net = network({**hosts, "client": [[{}, {}]]})
     flows = [
-        flow(n, "client", f"s{n % servers}", f"10.{n % servers}.0.2", **flow_options)
-        for n in range(count)
+        flow(n, server=f"s{n % servers}", address=f"10.{n % servers}.0.2", **wanted)
+        for n in range(flows_per_server * servers)
     ]
-    return carry_out(net, flows)
+    return {**carry_out(net, flows, limit_s), "links": net.link_counters()}
 
 
 if __name__ == "__main__":
