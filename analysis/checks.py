@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import metrics, ride
-from analysis.tables import RX, Frames
+from analysis.tables import Frames
 
 COUNTER_PREFIX = "MPTcpExt"
 # Counters of "this connection went on as TCP" (net/mptcp/mib.c). Later kernels add causes, so
@@ -101,9 +101,10 @@ def check_workload(frames: Frames) -> list[Reason]:
 
 def check_clock(frames: Frames) -> list[Reason]:
     """The captures are of this run: no packet before its start or long after its end."""
-    if frames.packets.empty:
+    span_s = frames.packet_span_s()
+    if span_s is None:
         return []
-    first_s, last_s = float(frames.packets["t_s"].min()), float(frames.packets["t_s"].max())
+    first_s, last_s = span_s
     until_s = float(frames.manifest.get("virtual_s") or np.inf)
     if first_s >= 0 and last_s <= until_s + DRAIN_S:
         return []
@@ -229,7 +230,8 @@ def check_complete(frames: Frames) -> list[Reason]:
 def check_delivered(frames: Frames) -> list[Reason]:
     """No link delivered more than its rate or its trace allows over the run."""
     seconds = float(frames.manifest.get("virtual_s") or frames.run.get("duration_s") or 0)
-    seconds = max(seconds, float(frames.packets["t_s"].max()) if len(frames.packets) else 0.0)
+    _, last_s = frames.packet_span_s() or (0.0, 0.0)
+    seconds = max(seconds, last_s)
     found = []
     for link in frames.run["topology"]["links"]:
         for direction in ("a_to_b", "b_to_a"):
@@ -253,13 +255,12 @@ def check_rate(frames: Frames) -> list[Reason]:
     """
     found = []
     for link in ride.access_links(frames.run):
-        is_mine = (frames.packets["path"] == link.path) & (frames.packets["direction"] == RX)
-        mine = frames.packets.loc[is_mine, ["t_s", "ip_bytes"]]
-        if mine.empty:
+        mine = frames.received(link.path)
+        if mine is None:
             continue
-        served_s = mine["t_s"].to_numpy() - float(link.rx.get("one_way_delay_s") or 0.0)
+        served_s = mine.t_s - float(link.rx.get("one_way_delay_s") or 0.0)
         edges = metrics.bin_edges(max(float(served_s.max()), 0.0) + WINDOW_S, WINDOW_S)
-        arrived, _ = np.histogram(served_s, edges, weights=mine["ip_bytes"])
+        arrived = metrics.binned(served_s, mine.ip_bytes, edges)
         allowed = ride.capacity_bytes(link.rx, edges)
         excess = arrived - allowed - SLACK_BYTES
         worst = int(np.argmax(excess))

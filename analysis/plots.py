@@ -71,7 +71,7 @@ def path_order(frames: Frames) -> list[str]:
 
 def _draw_areas(axes: Axes, frames: Frames, end_s: float, bin_s: float) -> list[Any]:
     """Draw the stacked areas of received throughput; return the legend's handles."""
-    table = metrics.throughput(frames.packets, end_s, bin_s)
+    table = metrics.throughput(frames.traffic, end_s, bin_s)
     table = table[table["direction"] == RX]
     edges = metrics.bin_edges(end_s, bin_s)
     floor, handles = np.zeros(edges.size), []

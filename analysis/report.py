@@ -10,20 +10,26 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
 from analysis import metrics, plots, ride, style
-from analysis.load import load_run
+from analysis.columns import slices
+from analysis.load import CHUNK_PACKETS, RunDirectory
+from analysis.packets import PACKET_SCHEMA
 from analysis.tables import Frames
 from analysis.verdict import Verdict, judge_frames
 
 PNG_DPI = 160
+GROUP_ROWS = 1 << 20  # of a Parquet file: rows in memory at once
 
 
 @dataclass(frozen=True)
@@ -41,25 +47,29 @@ class Report:
     summary: dict[str, Any]
 
 
-def write_report(run_dir: Path) -> Report:
+def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
     """Write tables, figures, verdict and summary of a run to its derived/ directory.
 
     Args:
         run_dir: a run directory; raw/, run.json and manifest.json are only read.
+        chunk_packets: how many packets to work on at once. The results do not depend on it.
 
     Raises:
         RunInvalid: run.json or manifest.json cannot be read.
     """
     run_dir = Path(run_dir)
-    frames = load_run(run_dir)
+    directory = RunDirectory(run_dir, chunk_packets)
+    frames = directory.load()
     results = measure(frames)
     verdict = judge_frames(frames)
     summary = summarise(frames, results, verdict)
     stamp = provenance(frames)
     work = Path(tempfile.mkdtemp(prefix=".derived-", dir=run_dir))
     try:
+        packets = directory.packet_tables(frames.subflows)
+        _write_table(work / "packets.parquet", packets, PACKET_SCHEMA, stamp)
         for name, table in results.items():
-            _write_table(work / f"{name}.parquet", table, stamp)
+            _write_frame(work / f"{name}.parquet", table, stamp)
         _write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
         _write_json(work / "summary.json", {**summary, **stamp})
         figure = plots.throughput_figure(frames, warning=verdict.warning)
@@ -71,10 +81,9 @@ def write_report(run_dir: Path) -> Report:
 
 
 def measure(frames: Frames) -> dict[str, pd.DataFrame]:
-    """Return every table of the report by the name of its file."""
+    """Return every table of the report but that of packets, by the name of its file."""
     end_s = metrics.run_end_s(frames)
     return {
-        "packets": frames.packets,
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
@@ -84,7 +93,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "captures": frames.captures,
         "data": frames.data,
         "delivered": frames.delivered,
-        "throughput": metrics.throughput(frames.packets, end_s),
+        "throughput": metrics.throughput(frames.traffic, end_s),
         "goodput": metrics.goodput(frames.delivered, end_s),
         "bytes_per_path": metrics.bytes_per_path(frames),
         "handover_gaps": metrics.handover_gaps(
@@ -141,9 +150,22 @@ def code_hash() -> str:
     return digest.hexdigest()[:12]
 
 
-def _write_table(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
-    table.attrs.update(stamp)  # pandas keeps these in the file and gives them back
-    table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+def _write_frame(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
+    """Write a table, some rows at a time: turned into Arrow's form it is there twice."""
+    parts = (pa.Table.from_pandas(table[part], preserve_index=False)
+             for part in slices(len(table), GROUP_ROWS))  # fmt: skip
+    schema = pa.Table.from_pandas(table[:0], preserve_index=False).schema
+    _write_table(file, parts, schema, stamp)
+
+
+def _write_table(
+    file: Path, parts: Iterable[pa.Table], schema: pa.Schema, stamp: dict[str, Any]
+) -> None:
+    # pandas takes this for the attributes of the table.
+    known = {**(schema.metadata or {}), b"PANDAS_ATTRS": json.dumps(stamp).encode()}
+    with pq.ParquetWriter(file, schema.with_metadata(known), compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)
 
 
 def _write_json(file: Path, content: dict[str, Any]) -> None:
