@@ -265,7 +265,7 @@ def test_routes_are_complete_and_shortest(topology):
 def test_fewest_routes_lead_the_same_way(topology):
     """As few routes as possible: the longest prefix that fits leads where the full table does."""
     full = topology.plain()
-    with patch("testbed.topology.MAX_ROUTES", 0):
+    with patch("testbed.topology.routes.MAX_ROUTES", 0):
         few = topology.plain()
     for node in topology.kinds:
         assert len(few["routes"][node]) <= len(full["routes"][node])
@@ -279,7 +279,7 @@ def test_fewest_routes_lead_the_same_way(topology):
 
 @given(networks(), st.sampled_from([0, 1000]))
 def test_every_route_arrives_without_a_loop(topology, max_routes):
-    with patch("testbed.topology.MAX_ROUTES", max_routes):
+    with patch("testbed.topology.routes.MAX_ROUTES", max_routes):
         plain = topology.plain()
     owner = {link[f"{side}_address"]: link[side] for link in plain["links"] for side in "ab"}
     for target, end in owner.items():

@@ -7,76 +7,21 @@ ones, by number of links, of those that pass the fewest hosts, because hosts do 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from difflib import get_close_matches
-from heapq import heappop, heappush
-from typing import Any, NamedTuple
+from typing import Any
 
 from mininet.topo import Topo
 
 from testbed.errors import PlanError
+from testbed.topology import routes
+from testbed.topology.link import PREFIX_LENGTH
+from testbed.topology.link import Direction as Direction
+from testbed.topology.link import Link as Link
 
 # The kernel's IFNAMSIZ less the terminating zero.
 MAX_INTERFACE_NAME = 15
-PREFIX_LENGTH = 24
-
-# A node with more routes than this gets as few as say the same; one per network reads better.
-MAX_ROUTES = 64
 HOST, ROUTER = "host", "router"
-
-
-@dataclass(frozen=True)
-class Direction:
-    """One direction of a link.
-
-    Attributes:
-        rate_bps: bit/s of IP packets; None takes no time.
-        one_way_delay_s: propagation delay, after the bottleneck queue.
-        queue_bytes: limit of that queue; None is as good as none.
-        loss_fraction: independent loss of packets.
-        trace: {"file", "offset_s", "opportunities_ms", "period_ms"} instead of a rate.
-    """
-
-    rate_bps: int | None = None
-    one_way_delay_s: float = 0.0
-    queue_bytes: int | None = None
-    loss_fraction: float = 0.0
-    trace: dict[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Link:
-    """A link between the nodes a and b; the first is the one nearer to the client."""
-
-    name: str
-    a: str
-    b: str
-    a_interface: str
-    b_interface: str
-    a_address: str
-    b_address: str
-    a_to_b: Direction = field(default_factory=Direction)
-    b_to_a: Direction = field(default_factory=Direction)
-    prefix_length: int = PREFIX_LENGTH
-
-    def other(self, node: str) -> str:
-        """Return the node at the other end."""
-        return self.b if node == self.a else self.a
-
-    def direction_from(self, node: str) -> str:
-        """Return which direction leads away from a node."""
-        return "a_to_b" if node == self.a else "b_to_a"
-
-
-class _Way(NamedTuple):
-    """The best way from one node to another; of two, the lesser is the better one."""
-
-    hosts_passed: int
-    links: int
-    order: int
-    node: str
-    first: str
-    last: str
 
 
 class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
@@ -269,6 +214,13 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         ways = self._ways(node)
         return self._links[min(ways[side] for side in (destination.a, destination.b)).first]
 
+    def _ways(self, node: str) -> dict[str, routes.Way]:
+        return routes.ways(
+            node,
+            lambda here: (self._links[name] for name in self._links_of[here]),
+            lambda here: self.kinds[here] == HOST,
+        )
+
     def _routes(self, node: str) -> Iterator[dict[str, Any]]:
         """Yield the routes of a node: to every network that is not its own, by the next hop.
 
@@ -284,67 +236,8 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             if link.a not in ways:
                 raise PlanError(f'the node "{node}" cannot reach the link "{link.name}"')
             hops[network] = min(ways[link.a], ways[link.b]).first
-        for network, prefix_length, hop in _prefixes(hops):
+        for network, prefix_length, hop in routes.prefixes(hops):
             yield _route(node, self._links[hop], network, prefix_length)
-
-    def _ways(self, start: str) -> dict[str, _Way]:
-        """Return the best way to every other node that can be reached."""
-        found: dict[str, _Way] = {}
-        heap = [_Way(0, 0, 0, start, "", "")]
-        order = 0
-        while heap:
-            way = heappop(heap)
-            if way.node in found:
-                continue
-            found[way.node] = way
-            passed = way.hosts_passed + (way.links > 0 and self.kinds[way.node] == HOST)
-            for name in self._links_of[way.node]:
-                other = self._links[name].other(way.node)
-                if other not in found:
-                    order += 1
-                    heappush(
-                        heap,
-                        _Way(passed, way.links + 1, order, other, way.first or name, name),
-                    )
-        del found[start]
-        return found
-
-
-def _prefixes(hops: dict[int, str]) -> Iterator[tuple[int, int, str]]:
-    """Yield the routes of a node as network number, prefix length and first link."""
-    if len(hops) <= MAX_ROUTES:
-        yield from ((network, PREFIX_LENGTH, hop) for network, hop in hops.items())
-    else:
-        yield from _fewest_prefixes(hops)
-
-
-def _fewest_prefixes(hops: dict[int, str]) -> Iterator[tuple[int, int, str]]:
-    """Yield the fewest routes that lead every network the same way.
-
-    Optimal Routing Table Constructor (Draves et al., INFOCOM 1999) on a complete binary tree,
-    node n above 2n and 2n + 1, leaves are the networks. A node holds the set of first links that
-    suit it, a bit for each; where no network is, and for a node's own ones, whose routes the
-    kernel makes, everything suits.
-    """
-    width = max(hops).bit_length()
-    links = list(dict.fromkeys(hops.values()))
-    bits = {link: 1 << number for number, link in enumerate(links)}
-    suits = [-1] * (2 << width)
-    for network, hop in hops.items():
-        suits[(1 << width) + network] = bits[hop]
-    for place in range((1 << width) - 1, 0, -1):
-        left, right = suits[2 * place], suits[2 * place + 1]
-        suits[place] = left & right or left | right
-    chosen = [0] * (2 << width)
-    for place in range(1, 2 << width):
-        wanted, inherited = suits[place], chosen[place >> 1]
-        if wanted == -1 or wanted & inherited:
-            chosen[place] = inherited
-            continue
-        chosen[place] = wanted & -wanted
-        bits_below = width + 1 - place.bit_length()
-        network = (place << bits_below) - (1 << width)
-        yield network, PREFIX_LENGTH - bits_below, links[chosen[place].bit_length() - 1]
 
 
 def _route(node: str, hop: Link, network: int, prefix_length: int) -> dict[str, Any]:
