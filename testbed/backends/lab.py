@@ -6,13 +6,16 @@ import io
 import json
 import os
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from testbed.backends.base import Backend, Progress
+from testbed.backends.base import Backend, Cancelled, Progress
 from testbed.backends.target_code import target_code
 from testbed.errors import BackendError
-from testbed.lab.boot import BootOptions, GuestCommand, run_in_lab
+from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
 
 SHARE = "/run/testbed"
@@ -40,7 +43,7 @@ class LabBackend(Backend):
             "config_sha256": hashlib.sha256(config).hexdigest(),
         }
 
-    def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
+    def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Boot, run and power off."""
         assert self._kernel is not None, "up() comes first"
         interpreter = os.path.realpath(sys.executable)
@@ -51,7 +54,7 @@ class LabBackend(Backend):
             mounts={CODE: target_code(CODE)},
             visible=(Path(sys.base_prefix),),
         )
-        with (run_dir / "runner.log").open("wb") as log:
+        with (run_dir / "runner.log").open("wb") as log, _cancelling():
             return run_in_lab(
                 command,
                 kernel=self._kernel.path,
@@ -59,7 +62,16 @@ class LabBackend(Backend):
                 share=run_dir,
                 stdout=_ProgressLines(progress),
                 stderr=log,
+                cancelled=cancelled,
             )
+
+
+@contextmanager
+def _cancelling() -> Iterator[None]:
+    try:
+        yield
+    except LabCancelled:
+        raise Cancelled from None
 
 
 class _ProgressLines(io.BytesIO):

@@ -10,6 +10,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -118,6 +119,7 @@ def run_in_lab(
     stdout: IO[bytes] | None = None,
     stderr: IO[bytes] | None = None,
     terminal: str | None = None,
+    cancelled: threading.Event | None = None,
 ) -> int:
     """Boot a lab, run a command in it, and return its exit status as a shell would.
 
@@ -131,8 +133,10 @@ def run_in_lab(
         stdout: where its standard output goes while it runs; nowhere when None.
         stderr: likewise.
         terminal: device that becomes the guest's console and the command's streams.
+        cancelled: powers the lab off when another thread sets it.
 
     Raises:
+        LabCancelled: it was.
         PrerequisiteError: this machine cannot boot it, for example for want of memory.
         BackendError: the lab died before the command ended.
     """
@@ -151,7 +155,7 @@ def run_in_lab(
             out, err = Output(box / "stdout", stdout), Output(box / "stderr", stderr)
             with closing(out), closing(err):
                 guard.start()
-                _pump(guard, source, [out, err])
+                _pump(guard, source, [out, err], cancelled or threading.Event())
             return _result(command, box)
         except BrokenPipeError:
             raise  # our own output's reader has gone; the folder is well
@@ -203,10 +207,16 @@ class _Warden:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _pump(guard: _Warden, source: Input, sinks: list[Output]) -> None:
+class LabCancelled(Exception):
+    """Another thread asked for the end of a lab."""
+
+
+def _pump(guard: _Warden, source: Input, sinks: list[Output], cancelled: threading.Event) -> None:
     """Carry the streams until the lab is off."""
     is_off = False
     while not is_off:
+        if cancelled.is_set():
+            raise LabCancelled
         waited_for = [guard.said, *source.descriptors()]
         ready, _, _ = select.select(waited_for, [], [], PUMP_STEP_S)
         is_off = guard.said in ready
