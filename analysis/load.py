@@ -16,7 +16,9 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from analysis import sockets, streams, subflows, tables
+from analysis.attempts import limit_to_attempts
 from analysis.packets import count_foreign, own_packets, packet_table
+from analysis.parse.mptcp_events import parse_mptcp_events
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
 from analysis.parse.ss import parse_ss
@@ -79,12 +81,15 @@ class RunDirectory:
             events=survey.events,
             subflows=flows,
             data=data,
-            delivered=delivered,
+            delivered=limit_to_attempts(delivered, flows, self.manifest.get("workload") or {}),
             sockets=tcp,
             connections=mptcp,
             counters=self._counters(),
             links=self._links(),
             captures=captures,
+            link_samples=self._link_samples(),
+            mptcp_events=self._mptcp_events(),
+            base_rtt=self._base_rtt(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -235,6 +240,36 @@ class RunDirectory:
             self._read(f"links.{when}.json", json.loads, none) for when in ("start", "end")
         )
         return tables.link_rows(start, end, self._origin(""))
+
+    def _link_samples(self) -> pd.DataFrame:
+        """Read the link counters over time, which older runs do not have."""
+        parts = [tables.empty(tables.LINK_SAMPLE_COLUMNS)]
+        if self._wants("links"):
+            none: list[dict[str, Any]] = []
+            lines = self._read("links.jsonl", _json_lines, none)
+            parts.append(tables.link_sample_rows(lines, self._origin("")))
+        return tables.concat(parts)
+
+    def _mptcp_events(self) -> pd.DataFrame:
+        """Read what the kernel said of connections and subflows."""
+        parts = [tables.empty(tables.MPTCP_EVENT_COLUMNS)]
+        for file in sorted((self.path / "raw").glob("*.mptcp_events.bin")):
+            events = self._read(file.name, parse_mptcp_events, None)
+            if events is not None:
+                origin = self._origin(file.name.removesuffix(".mptcp_events.bin"))
+                parts.append(tables.mptcp_event_rows(events, origin))
+        return tables.concat(parts)
+
+    def _base_rtt(self) -> dict[str, Any]:
+        none: dict[str, Any] = {}
+        return self._read("paths.rtt.json", json.loads, none) if self._wants("links") else none
+
+    def _wants(self, collector: str) -> bool:
+        return collector in (self.run.get("collectors") or {})
+
+
+def _json_lines(raw: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in raw.splitlines() if line.strip()]
 
 
 def path_addresses(path: dict[str, Any]) -> list[str]:

@@ -21,6 +21,7 @@ BIN_S = 0.5
 # a queue drains first, and what was lost blocks the rest only when the reader reaches it.
 BEFORE_S, AFTER_S = 0.5, 10.0
 SLICE_ROWS = 1 << 20  # rows of a long table that are worked on at once
+STEADY_AFTER = 0.25  # of the time, which is left out of averages
 STALL_S = 1.0  # a gap that a user of the application would notice
 
 
@@ -84,6 +85,15 @@ def goodput(delivered: pd.DataFrame, end_s: float, bin_s: float = BIN_S) -> pd.D
         **names, "t_s": edges[:-1], "path": "", "subflow": -1, "bytes": counts.astype(np.int64),
         "goodput_mbps": counts * 8 / bin_s / 1e6,
     })[[*KEYS, "bytes", "goodput_mbps"]]  # fmt: skip
+
+
+def steady_goodput_mbps(delivered: pd.DataFrame, first_s: float, last_s: float) -> float:
+    """Return the goodput without the first quarter of the time, in which windows still grow."""
+    begin_s = first_s + STEADY_AFTER * (last_s - first_s)
+    if last_s <= begin_s:
+        return 0.0
+    t_s, size = delivered["t_s"].to_numpy(), delivered["bytes"].to_numpy()
+    return float(size[t_s > begin_s].sum() * 8 / (last_s - begin_s) / 1e6)
 
 
 def bytes_per_path(frames: Frames) -> pd.DataFrame:

@@ -90,6 +90,8 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "connections": frames.connections,
         "counters": frames.counters,
         "links": frames.links,
+        "link_samples": frames.link_samples,
+        "mptcp_events": frames.mptcp_events,
         "captures": frames.captures,
         "data": frames.data,
         "delivered": frames.delivered,
@@ -108,22 +110,30 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
 def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> dict[str, Any]:
     """Return the run in a few numbers.
 
-    goodput_mbps is application bytes per download time; download_s is None where the download did
-    not end by itself; handover_gap_max_s is the longest time
-    without goodput around a change of coverage, or in the whole run if there was none.
+    goodput_mbps is application bytes per download time, steady_goodput_mbps that without the first
+    quarter of the time; download_s is None where there was no download or it did not end by itself;
+    handover_gap_max_s is the longest time without goodput around a change of coverage, or in the
+    whole run if there was none. Retransmitted bytes are TCP's, at all sampled hosts; reinjected
+    ones are those that MPTCP sent again though they had arrived.
     """
-    has_ended = (frames.manifest.get("workload") or {}).get("exit_status") == 0
+    workload = frames.manifest.get("workload") or {}
     first_s, last_s = metrics.download_span(frames)
     seconds, size = last_s - first_s, int(frames.delivered["bytes"].sum())
+    is_download = (frames.run.get("workload") or {}).get("name", "download") == "download"
+    has_ended = is_download and workload.get("exit_status") == 0
     gaps = results["handover_gaps"]
     changes = gaps[gaps["change"] != "overall"]
     gap_s = (changes if len(changes) else gaps)["gap_delivered_s"].max()
-    per_path = results["bytes_per_path"].set_index("path")["new_bytes"]
+    per_path = results["bytes_per_path"].set_index("path")
+    sent_again = results["retransmissions"]["retransmitted_bytes"].sum()
     return {
         "goodput_mbps": size * 8 / seconds / 1e6 if seconds > 0 else 0.0,
+        "steady_goodput_mbps": metrics.steady_goodput_mbps(frames.delivered, first_s, last_s),
         "download_s": seconds if has_ended else None,
         "handover_gap_max_s": None if pd.isna(gap_s) else float(gap_s),
-        "bytes_per_path": {str(path): int(count) for path, count in per_path.items()},
+        "bytes_per_path": {str(path): int(n) for path, n in per_path["new_bytes"].items()},
+        "retransmitted_bytes": int(sent_again),
+        "reinjected_bytes": int(per_path["reinjected_bytes"].sum()),
         "verdict": verdict.status,
         "verdict_reasons": [reason.message for reason in verdict.reasons],
         "virtual_s": frames.manifest.get("virtual_s"),

@@ -14,6 +14,7 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from analysis.parse.mptcp import Event
+from analysis.parse.mptcp_events import PathEvent
 
 KEYS = ["run_id", "t_s", "host", "path", "subflow"]
 RX, TX = "rx", "tx"  # seen from the host of the path's address
@@ -47,6 +48,20 @@ DATA_COLUMNS = {
     "reinjected_bytes": "int64",  # sent again by MPTCP: new on the subflow, not in the connection
 }
 DELIVERY_COLUMNS = {"t_ns": "int64", "connection": "int32", "bytes": "int64"}
+LINK_SAMPLE_COLUMNS = {
+    "link": "str",
+    "direction": "str",
+    **dict.fromkeys(
+        ("delivered_bytes", "opportunities", "busy_ns", "backlog", "dropped_full"), "int64"
+    ),
+}
+MPTCP_EVENT_COLUMNS = {
+    "event": "str",
+    "token": "str",
+    **dict.fromkeys(("local_id", "remote_id"), "Int64"),
+    **dict.fromkeys(("local", "remote"), "str"),
+    **dict.fromkeys(("is_backup", "error", "reset_reason", "interface_index"), "Int64"),
+}
 CAPTURE_COLUMNS = {
     "file": "str",
     "packets": "int64",  # of the interface's own addresses
@@ -95,7 +110,9 @@ class Frames:
             delivered: when the application could read it (DELIVERY_COLUMNS). See `streams`.
         sockets: TCP sockets as sampled; connections: MPTCP sockets as sampled.
         counters: protocol counters per host; links: link counters over the run;
-        captures: statistics of the captures.
+        captures: statistics of the captures; link_samples: link counters over time;
+        mptcp_events: what the kernel said of connections and subflows;
+        base_rtt: asked and measured RTT of each path before the workload, us.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -113,6 +130,9 @@ class Frames:
     counters: pd.DataFrame
     links: pd.DataFrame
     captures: pd.DataFrame
+    link_samples: pd.DataFrame = field(default_factory=lambda: empty(LINK_SAMPLE_COLUMNS))
+    mptcp_events: pd.DataFrame = field(default_factory=lambda: empty(MPTCP_EVENT_COLUMNS))
+    base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
@@ -220,3 +240,24 @@ def link_rows(start: dict[str, Any], end: dict[str, Any], origin: Origin) -> pd.
     keyed = with_keys(frame, origin)
     keyed["path"] = frame["link"].astype("category")
     return keyed
+
+
+def link_sample_rows(lines: list[dict[str, Any]], origin: Origin) -> pd.DataFrame:
+    """Return link counters over time, one row per sample, link and direction."""
+    rows = [
+        (line["t_ns"], link, direction, *(values.get(n, 0) for n in list(LINK_SAMPLE_COLUMNS)[2:]))
+        for line in lines
+        for link, ways in line["links"].items()
+        for direction, values in ways.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["t_ns", *LINK_SAMPLE_COLUMNS])
+    t_ns = frame.pop("t_ns").to_numpy(dtype=np.int64)
+    return with_keys(frame.astype(LINK_SAMPLE_COLUMNS), origin, t_ns)
+
+
+def mptcp_event_rows(events: list[PathEvent], origin: Origin) -> pd.DataFrame:
+    """Return the kernel's events of connections and subflows."""
+    rows = {name: [getattr(event, name) for event in events] for name in MPTCP_EVENT_COLUMNS}
+    rows["token"] = ["" if token is None else f"{token:08x}" for token in rows["token"]]
+    t_ns = np.array([event.t_ns for event in events], dtype=np.int64) - origin.start_ns
+    return with_keys(pd.DataFrame(rows).astype(MPTCP_EVENT_COLUMNS), origin, t_ns)
