@@ -19,6 +19,7 @@ from analysis.layout import Grid, Texts, draw_frame, wrap_label
 from analysis.sweep import Sweep, counted
 
 ROW_INCHES, LABEL_INCHES = 0.5, 2.45
+LEAST_SHARE = 0.1  # of the longest bar, for a number to be written in it
 LEAST_GAP_S = 1e-3  # shorter ones are drawn here
 CHANGES = {"lost": ("v", "coverage lost"), "gained": ("^", "coverage gained"),
            "overall": ("o", "longest in the run")}  # fmt: skip
@@ -76,8 +77,10 @@ def bytes_per_path_figure(sweep: Sweep) -> Figure:
                               for look in looks]  # fmt: skip
         title = f"Bytes per path of the {sweep.facts.subject or 'runs'}"
         figure, axes = _rows(sweep, title, notes, handles + invalid_handles(sweep, False, True))
+        columns = [f"bytes_{path}" for path in sweep.facts.paths]
+        longest = max(_mean_mb(cell.runs, columns) for cell in sweep.cells)
         for place, cell in enumerate(sweep.cells):
-            _draw_bytes(axes, place, cell, sweep.facts.paths)
+            _draw_bytes(axes, place, cell, sweep.facts.paths, longest * LEAST_SHARE)
         axes.set_xlim(left=0)
         axes.set_xlabel("application bytes (MB)")
     return figure
@@ -160,7 +163,9 @@ def _log_limits(axes: Axes, seconds: pd.Series) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
 
 
-def _draw_bytes(axes: Axes, place: int, cell: Cell, paths: tuple[str, ...]) -> None:
+def _draw_bytes(
+    axes: Axes, place: int, cell: Cell, paths: tuple[str, ...], least_mb: float
+) -> None:
     is_usable = len(cell.usable) > 0
     runs = cell.usable if is_usable else cell.invalid
     floor, total = 0.0, _mean_mb(runs, [f"bytes_{path}" for path in paths])
@@ -168,7 +173,7 @@ def _draw_bytes(axes: Axes, place: int, cell: Cell, paths: tuple[str, ...]) -> N
         size = _mean_mb(runs, [f"bytes_{path}"])
         look = style.path_style(path, number)
         axes.barh(place, size, 0.52, left=floor, zorder=2, **bar_look(look.colour, is_usable))
-        if total and size / total >= 0.12:
+        if size > 0 and size >= least_mb:
             share = f"{size / total:.0%}"
             axes.text(floor + size / 2, place, share, fontsize=8, ha="center", va="center",
                       color=style.INK, zorder=4,

@@ -64,7 +64,13 @@ class RunRecord:
         if self.status == NOT_STARTED:
             return None
         judged = self.verdict.get("status") or self.summary.get("verdict")
-        return str(judged) if judged and self.status == "complete" else "invalid"
+        is_sound = self.status == "complete" and self.has_plan
+        return str(judged) if judged and is_sound else "invalid"
+
+    @property
+    def has_plan(self) -> bool:
+        """Whether run.json is there and names a path, without which nothing can be analysed."""
+        return bool((self.run.get("topology") or {}).get("paths"))
 
     @property
     def reasons(self) -> list[str]:
@@ -76,6 +82,10 @@ class RunRecord:
             found.insert(0, str(error))
         if self.status == UNFINISHED:
             found.insert(0, "the run left no manifest: it is still running, or it was killed")
+        elif self.status != NOT_STARTED and not self.has_plan:
+            found.insert(0, "run.json cannot be read or names no path")
+        elif self.status == "complete" and not (self.verdict or self.summary):
+            found.append("the run has not been analysed; use 'testbed report'")
         return found
 
     def row(self) -> dict[str, Any]:
@@ -95,6 +105,11 @@ class RunRecord:
             **{name: about.get(name, self.manifest.get(name)) for name in NUMBERS},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
+
+    def outcome(self) -> dict[str, Any]:
+        """Return what became of the run: its summary, with the status and why it is not valid."""
+        said = {"status": self.status, "verdict": self.level, "verdict_reasons": self.reasons}
+        return {**self.summary, **said}
 
     def table_file(self, name: str) -> Path:
         """Return where the run's derived table of that name is, if it has one."""
@@ -153,10 +168,10 @@ class Results:
         last = [name for name in columns if name.startswith("bytes_")]
         columns = [name for name in columns if name not in last] + last
         table = pd.DataFrame(rows, columns=columns)
-        for name in (*NUMBERS, *last):
+        for name in NUMBERS:
             table[name] = pd.to_numeric(table[name]).astype("Float64")
-        for name in ("seed", "repetition"):  # a seed has 64 bits
-            table[name] = pd.array(table[name].tolist(), dtype="UInt64")
+        for name in ("seed", "repetition", *last):  # a seed has 64 bits
+            table[name] = pd.array([row.get(name) for row in rows], dtype="UInt64")
         return table
 
     @property
@@ -168,14 +183,19 @@ class Results:
         """Return the names of the derived tables that some run has."""
         return sorted({name for record in self.records for name in record.table_names()})
 
-    def gather(self, name: str) -> pd.DataFrame:
+    def gather(self, name: str, columns: list[str] | None = None) -> pd.DataFrame:
         """Return a derived table of all runs put together.
+
+        Args:
+            name: of the table.
+            columns: to read only these.
 
         Returns:
             `run_dir` and then the table's columns; without rows if no run has the table.
         """
         parts = [
-            pd.read_parquet(file).assign(run_dir=record.name) for record, file in self.files(name)
+            pd.read_parquet(file, columns=columns).assign(run_dir=record.name)
+            for record, file in self.files(name)
         ]
         filled = [part for part in parts if len(part)] or parts[:1]
         for part in filled:
@@ -226,9 +246,8 @@ def read_results(directory: Path) -> Results:
 
 def results_dir_of(run_dir: Path) -> Path | None:
     """Return the results directory that a run directory belongs to, if there is one."""
-    parents = run_dir.resolve().parents
-    holders = [path for path in parents[:3] if (path / "plan.json").exists()]
-    return holders[0] if holders else None
+    parents = [*run_dir.parents[:3], *run_dir.resolve().parents[:3]]
+    return next((path for path in parents if (path / "plan.json").exists()), None)
 
 
 def _read_record(directory: Path, base: Path, planned: dict[str, Any]) -> RunRecord:

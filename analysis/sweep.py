@@ -13,6 +13,12 @@ from analysis.ride import Coverage
 from analysis.runs import Results, RunRecord
 
 COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
+CAVEATS = {
+    "invalid": "Invalid, drawn grey and part of no median",
+    "suspect": "Suspect, drawn like the others",
+    "not complete": "Not complete, drawn grey as far as they got",
+    "never started": "Never started",
+}
 NAMED = 3  # runs that a caveat names before it counts
 
 
@@ -85,21 +91,27 @@ class Sweep:
         ]
         return "  ·  ".join(parts)
 
+    def doubtful(self) -> dict[str, pd.DataFrame]:
+        """Return the runs that are not valid, by what is the matter with them; no empty group."""
+        runs = self.runs
+        is_over, is_there = runs["status"] == "complete", runs["status"] != "not started"
+        groups = {
+            "invalid": runs[is_over & (runs["verdict"] == "invalid")],
+            "suspect": runs[is_over & (runs["verdict"] == "suspect")],
+            "not complete": runs[~is_over & is_there],
+            "never started": runs[~is_there],
+        }
+        return {name: rows for name, rows in groups.items() if len(rows)}
+
     def caveats(self) -> list[str]:
         """Return which runs are not to be trusted and which have no data, one sentence each."""
-        runs = self.runs
-        is_over = runs["status"] == "complete"
-        groups = {
-            "Invalid, drawn grey and part of no median": runs[
-                is_over & (runs["verdict"] == "invalid")
-            ],
-            "Suspect, drawn like the others": runs[is_over & (runs["verdict"] == "suspect")],
-            "Not complete, drawn grey as far as they got": runs[
-                ~is_over & (runs["status"] != "not started")
-            ],
-            "Never started": runs[runs["status"] == "not started"],
-        }
-        return [f"{text}: {self.names(rows)}." for text, rows in groups.items() if len(rows)]
+        return [f"{CAVEATS[name]}: {self.names(rows)}." for name, rows in self.doubtful().items()]
+
+    def counts(self) -> str:
+        """Return how many runs are valid and how many are what else, as a sentence."""
+        valid = int((self.runs["verdict"] == "valid").sum())
+        others = ", ".join(f"{len(rows)} {name}" for name, rows in self.doubtful().items())
+        return f"Valid runs: {valid} of {len(self.runs)}" + (f" ({others})." if others else ".")
 
     def names(self, rows: pd.DataFrame) -> str:
         """Return runs by their cell, repetition and first reason, the first few of them."""
@@ -190,7 +202,7 @@ def _subject(run: dict[str, Any]) -> str:
 
 def _common_models(records: list[RunRecord]) -> tuple[str, ...]:
     found = list(dict.fromkeys(_models(record.run) for record in records))
-    return found[0] if len(found) == 1 else ("Runs differ in their links or traces.",)
+    return ("Runs differ in their links or traces.",) if len(found) > 1 else sum(found, ())
 
 
 def _models(run: dict[str, Any]) -> tuple[str, ...]:

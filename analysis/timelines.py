@@ -2,6 +2,7 @@
 """Draw a small picture of one run of every cell, to compare them at a glance."""
 
 import math
+import textwrap
 from collections.abc import Hashable
 from typing import Any
 
@@ -25,7 +26,7 @@ from analysis.time_axes import (
     shade_coverage,
 )
 
-MAX_BINS = 240  # of a panel
+MAX_BINS, HEADING_CHARACTERS = 240, 54  # of a panel
 Floats = npt.NDArray[np.float64]
 
 
@@ -41,7 +42,7 @@ def timelines_figure(
     chosen = [(cell, row) for cell in sweep.cells if (row := _example(cell)) is not None]
     left_out, chosen = chosen[MAX_PANELS:], chosen[:MAX_PANELS]
     columns = 1 if len(chosen) < 2 else 2
-    grid = Grid(1.25, max(math.ceil(len(chosen) / columns), 1), columns, gap_y=0.42, head=0.3)
+    grid = Grid(1.25, max(math.ceil(len(chosen) / columns), 1), columns, gap_y=0.56, head=0.44)
     received = throughput[throughput["direction"] == "rx"] if len(throughput) else throughput
     notes = ["One run of each cell: the first that is usable. IP bytes at the receiving interfaces"
              + _bin_note(received) + ". " + " ".join(sweep.facts.models)]  # fmt: skip
@@ -93,15 +94,16 @@ def _draw_timeline(
 
 
 def _heading(cell: Cell, row: dict[Hashable, Any]) -> str:
-    """Return a panel's title: what it shows, and its result."""
-    parts = [cell.label or "run"]
-    if row["verdict"] != "valid":
-        parts.append(str(row["verdict"] if row["status"] == "complete" else row["status"]).upper())
+    """Return a panel's title: what it shows, and in the second line its result."""
+    parts = [f"seed {numbers([row['seed']])}"]
     if not pd.isna(row["goodput_mbps"]):
         parts.append(f"{row['goodput_mbps']:.2f} Mbit/s")
     if not pd.isna(row["download_s"]):
         parts.append(f"{row['download_s']:.1f} s")
-    return f"{'  ·  '.join(parts)}  ·  seed {numbers([row['seed']])}"
+    if row["verdict"] != "valid":
+        parts.append(str(row["verdict"] if row["status"] == "complete" else row["status"]).upper())
+    label = textwrap.shorten(cell.label or "run", HEADING_CHARACTERS, placeholder=" ...")
+    return f"{label}\n{'  ·  '.join(parts)}"
 
 
 def _rebin(rows: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -120,6 +122,7 @@ def _mark_gaps(axes: Axes, run_dir: str, gaps: pd.DataFrame | None) -> None:
     if gaps is None or not len(gaps):
         return
     mine = gaps[(gaps["run_dir"] == run_dir) & (gaps["gap_delivered_s"] >= STALL_S)]
+    mine = mine.drop_duplicates("gap_start_s")
     for start_s, length_s in zip(mine["gap_start_s"], mine["gap_delivered_s"], strict=True):
         axes.plot([start_s, start_s + length_s], [0, 0], color=style.ALARM, linewidth=3.5,
                   solid_capstyle="butt", zorder=5, clip_on=False)  # fmt: skip
