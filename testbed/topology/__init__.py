@@ -9,6 +9,7 @@ ones, by number of links, of those that pass the fewest hosts, because hosts do 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from mininet.topo import Topo
@@ -18,6 +19,7 @@ from testbed.topology import routes
 from testbed.topology.link import PREFIX_LENGTH
 from testbed.topology.link import Direction as Direction
 from testbed.topology.link import Link as Link
+from testbed.topology.mininet_node import mininet_node, node_commands, tc_parameters
 
 # The kernel's IFNAMSIZ less the terminating zero.
 MAX_INTERFACE_NAME = 15
@@ -34,6 +36,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         self._links_of: dict[str, list[str]] = {}
         self._interfaces: set[tuple[str, str]] = set()
         self._first_links: dict[str, str] = {}
+        self._mininet_links: dict[str, dict[str, Any]] = {}
         super().__init__(*args, **parameters)
 
     @property
@@ -54,7 +57,10 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             raise PlanError(f'two nodes are called "{name}"; give each a name of its own')
         self.kinds[name] = kind
         self._links_of[name] = []
-        return str(self.addHost(name, ip=None))
+        node = self.addHost(
+            name, ip=None, cls=mininet_node, commands=partial(self._mininet_commands, name)
+        )
+        return str(node)
 
     def add_link(
         self,
@@ -92,15 +98,25 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         self._links[name] = link
         for node in (a, b):
             self._links_of[node].append(name)
-        self.addLink(
-            a,
-            b,
-            intfName1=link.a_interface,
-            intfName2=link.b_interface,
-            params1={"ip": f"{link.a_address}/{PREFIX_LENGTH}"},
-            params2={"ip": f"{link.b_address}/{PREFIX_LENGTH}"},
-        )
+        key = self.addLink(a, b, intfName1=link.a_interface, intfName2=link.b_interface)
+        self._mininet_links[name] = self.linkInfo(a, b, key)
+        self._tell_mininet(link)
         return link
+
+    def _tell_mininet(self, link: Link) -> None:
+        self._mininet_links[link.name].update(
+            params1={"ip": f"{link.a_address}/{PREFIX_LENGTH}", **tc_parameters(link.a_to_b)},
+            params2={"ip": f"{link.b_address}/{PREFIX_LENGTH}", **tc_parameters(link.b_to_a)},
+        )
+
+    def _mininet_commands(self, node: str) -> list[str]:
+        ways_out = []
+        for path in self.paths:
+            if path["node"] == node:
+                link = self._links[self._first_links[path["name"]]]
+                gateway = link.b_address if node == link.a else link.a_address
+                ways_out.append((path["interface"], path["address"], gateway))
+        return node_commands(self.kinds[node] == ROUTER, list(self._routes(node)), ways_out)
 
     def _check_link(self, name: str, a: str, b: str) -> None:
         for node in (a, b):
@@ -142,6 +158,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             )
         shaped = replace(link, a_to_b=a_to_b or link.a_to_b, b_to_a=b_to_a or link.b_to_a)
         self._links[link_name] = shaped
+        self._tell_mininet(shaped)
         return shaped
 
     def first_link(self, path_name: str) -> str:
@@ -211,15 +228,17 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
     def _next_link(self, node: str, destination: Link) -> Link:
         if node in (destination.a, destination.b):
             return destination
-        ways = self._ways(node)
-        return self._links[min(ways[side] for side in (destination.a, destination.b)).first]
+        return self._links[routes.way_onto(destination, self._ways(node), self._is_host).first]
 
     def _ways(self, node: str) -> dict[str, routes.Way]:
         return routes.ways(
             node,
             lambda here: (self._links[name] for name in self._links_of[here]),
-            lambda here: self.kinds[here] == HOST,
+            self._is_host,
         )
+
+    def _is_host(self, node: str) -> bool:
+        return self.kinds[node] == HOST
 
     def _routes(self, node: str) -> Iterator[dict[str, Any]]:
         """Yield the routes of a node: to every network that is not its own, by the next hop.
@@ -235,7 +254,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
                 continue
             if link.a not in ways:
                 raise PlanError(f'the node "{node}" cannot reach the link "{link.name}"')
-            hops[network] = min(ways[link.a], ways[link.b]).first
+            hops[network] = routes.way_onto(link, ways, self._is_host).first
         for network, prefix_length, hop in routes.prefixes(hops):
             yield _route(node, self._links[hop], network, prefix_length)
 

@@ -51,6 +51,17 @@ def ways(
     return found
 
 
+def way_onto(link: Link, found: dict[str, Way], is_host: Callable[[str], bool]) -> Way:
+    """Return the best way to a link's network, as far as its nearer end.
+
+    By an end that is a host, only that host is reached and nothing on the other end.
+    """
+    return min(
+        (found[link.a], found[link.b]),
+        key=lambda way: (way.hosts_passed + is_host(way.node), way.links, way.order),
+    )
+
+
 def prefixes(hops: dict[int, str]) -> Iterator[tuple[int, int, str]]:
     """Yield the routes of a node as network number, prefix length and first link."""
     if len(hops) <= MAX_ROUTES:

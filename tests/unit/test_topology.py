@@ -111,12 +111,22 @@ def test_path_against_the_direction_of_its_links():
 
 def test_route_passes_no_host():
     """A host does not forward: the way around it is longer, but it is the way."""
-    topology = chain("a", "b", "c", "d")
+    topology = chain("a", "b", "c", "d", "e")
     host = topology.add_host("host")
     topology.add_link("up", host, "a")
     topology.add_link("down", host, "d")
-    (route,) = [r for r in topology.plain()["routes"]["a"] if r["destination"] == "10.0.3.0"]
+    (route,) = [r for r in topology.plain()["routes"]["a"] if r["destination"] == "10.0.4.0"]
     assert route["interface"] == "a-b"
+
+
+def test_route_enters_a_network_by_its_router():
+    """A host two networks away is nearer, but does not let anything through to the other end."""
+    (route,) = [
+        route
+        for route in Underground().plain()["routes"]["ap"]
+        if route["destination"] == "10.0.2.0"
+    ]
+    assert route["interface"] == "ap-core"
 
 
 def test_shape():
