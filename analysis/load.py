@@ -18,6 +18,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from analysis import sockets, streams, subflows, tables
 from analysis.attempts import limit_to_attempts
 from analysis.packets import count_foreign, own_packets, packet_table
+from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
 from analysis.parse.mptcp_events import parse_mptcp_events
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
@@ -90,6 +91,7 @@ class RunDirectory:
             link_samples=self._link_samples(),
             mptcp_events=self._mptcp_events(),
             base_rtt=self._base_rtt(),
+            blocks=self._blocks(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -259,6 +261,21 @@ class RunDirectory:
                 origin = self._origin(file.name.removesuffix(".mptcp_events.bin"))
                 parts.append(tables.mptcp_event_rows(events, origin))
         return tables.concat(parts)
+
+    def _blocks(self) -> pd.DataFrame | None:
+        """Read the time-stamped blocks, if the workload recorded some."""
+        workload = self.run.get("workload") or {}
+        if not workload.get("record_blocks"):
+            return None
+        receivers = receiving_nodes(workload)
+
+        def rows(raw: bytes) -> pd.DataFrame:
+            return block_rows(parse_blocks(raw), self.run_id, self.start_ns, receivers)
+
+        files = sorted((self.path / "raw").glob("*.blocks.bin"))
+        parts = [self._read(file.name, rows, None) for file in files]
+        found = [part for part in parts if part is not None]
+        return tables.concat(found) if found else None
 
     def _base_rtt(self) -> dict[str, Any]:
         none: dict[str, Any] = {}

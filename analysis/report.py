@@ -83,7 +83,9 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
 def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     """Return every table of the report but that of packets, by the name of its file."""
     end_s = metrics.run_end_s(frames)
+    blocks = {} if frames.blocks is None else {"blocks": frames.blocks}
     return {
+        **blocks,
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,

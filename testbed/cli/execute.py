@@ -117,9 +117,16 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
 def _shown(run_dir: Path) -> tuple[str, float]:
     """Return name and longest time of a run, for people."""
     plan = read_json(run_dir / "run.json")
-    varied = [value if key == "mode" else f"{key}={value}" for key, value in plan["varied"].items()]
-    name = " ".join([*varied, f"seed {plan['seed']}"])
-    return name, plan["duration_s"]
+    return run_name(plan), plan["duration_s"]
+
+
+def run_name(run: dict[str, Any]) -> str:
+    """Return what people call a run: its varied values and its seed."""
+    values = [
+        value if key == "mode" else f"{key.rpartition('.')[2]} {value}"
+        for key, value in run["varied"].items()
+    ]
+    return ", ".join([*values, f"seed {run['seed']}"])
 
 
 def _write_overview(results: Path, *, quiet: bool) -> Path:
@@ -141,7 +148,7 @@ def summarise(results: Path, folder: str) -> Summary:
     return {
         "run_dir": str(run_dir),
         "mode": plan["mode"],
-        **plan["varied"],
+        "varied": plan["varied"],
         "seed": plan["seed"],
         "backend": manifest.get("backend"),
         "status": manifest.get("status", "unfinished"),
@@ -172,13 +179,13 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for head in ("run", "verdict"):
-        table.add_column(head)
+    table.add_column("run", overflow="fold")
+    table.add_column("verdict")
     for head in ("goodput\nMbit/s", "download\ns", "longest\ngap s", "bytes per path\nMB"):
         table.add_column(head, justify="right")
     for run in summaries:
         sizes = [f"{path} {size / 1e6:.1f}" for path, size in (run["bytes_per_path"] or {}).items()]
-        name = "/".join(Path(run["run_dir"]).parts[-2:])
+        name = run_name(run)
         numbers = [
             _number(run[key]) for key in ("goodput_mbps", "download_s", "handover_gap_max_s")
         ]
@@ -186,7 +193,7 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
     Console().print(table)
     for run in summaries:
         for reason in run["verdict_reasons"]:
-            click.echo(f"{'/'.join(Path(run['run_dir']).parts[-2:])}: {reason}")
+            click.echo(f"{run_name(run)}: {reason}")
 
 
 def _number(value: float | None) -> str:

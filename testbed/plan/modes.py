@@ -109,7 +109,7 @@ def _one_path(now: Situation, path: str) -> Use:
         "tcp",
         at_start=[path] if is_there else [],
         first_path=path if is_there else None,
-        is_resumed=True,
+        is_resumed=bool(events),
         events=events,
         expected={path: _carrying(now)},
     )
@@ -130,7 +130,7 @@ def _handover(now: Situation) -> Use:
         "tcp",
         at_start=[preferred, second] if _is_there(now) else [second],
         first_path=preferred if _is_there(now) else second,
-        is_resumed=True,
+        is_resumed=bool(events),
         events=events,
         expected={preferred: _carrying(now), second: _second_alone(now)},
     )

@@ -28,7 +28,13 @@ def plan_workload(
     """
     if not topology["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
+    if use.is_resumed and spec.workload.name != "download":
+        raise PlanError(
+            f'mode: "{spec.mode}" asks for the rest over a new connection, which only the '
+            f'workload "download" can; use an mptcp mode or tcp-<path> with a path that stays'
+        )
     plan = PLANNERS[spec.workload.name](spec, topology, seed)
+    plan |= _source(plan, topology, use) if "flows" in plan or "streams" in plan else {}
     return {
         "name": spec.workload.name,
         "transport": use.transport,
@@ -36,6 +42,15 @@ def plan_workload(
         "is_resumed": use.is_resumed,
         **plan,
     }
+
+
+def _source(plan: dict[str, Any], topology: dict[str, Any], use: Use) -> dict[str, Any]:
+    """Bind the client's side to the path of a mode that keeps to one."""
+    addresses = {path["name"]: path["address"] for path in topology["paths"]}
+    source = addresses[use.first_path] if use.first_path is not None else None
+    if "flows" in plan:
+        return {"flows": [{**flow, "source_address": source} for flow in plan["flows"]]}
+    return {"source_address": source}
 
 
 def _download(spec: ExperimentSpec, topology: dict[str, Any], seed: int) -> dict[str, Any]:
