@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import yaml
 
 from testbed.errors import SpecError
 
@@ -27,7 +26,7 @@ class RunOptions:
         jobs: runs at once.
         as_json: print one JSON object and nothing else.
         is_dry: only print what would be built and run.
-        overrides: values by dotted key, from --set.
+        overrides: values by dotted key, from --set, --seed and --seeds.
     """
 
     seed: int | None
@@ -55,7 +54,9 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
         settings: tuple[str, ...],
         **others: Any,
     ) -> Any:
+        given = {"seed": seed, "repetitions": repetitions}
         overrides = dict(parse_setting(text) for text in settings)
+        overrides |= {key: value for key, value in given.items() if value is not None}
         options = RunOptions(seed, repetitions, out, backend, jobs, as_json, dry_run, overrides)
         return command(*arguments, options=options, **others)
 
@@ -114,14 +115,12 @@ def parse_setting(text: str) -> tuple[str, Any]:
     Raises:
         SpecError: it has no key, or the value is no YAML.
     """
+    from testbed.spec.document import read_value
+
     key, sign, value = text.partition("=")
     if not sign or not key.strip():
         raise SpecError(f'--set: "{text}" is not KEY=VALUE, such as duration="30 s"')
-    try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        what = f'--set: the value of "{key.strip()}" is not YAML; put quotes around it'
-        raise SpecError(what) from error
+    return key.strip(), read_value(value, f'--set: the value of "{key.strip()}"')
 
 
 class Several(click.ParamType[list[str]]):

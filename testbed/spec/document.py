@@ -95,6 +95,26 @@ def read_document(text: str, name: str, what: str) -> Document:
     return Document(name, data, lines, problems)
 
 
+def read_value(text: str, name: str) -> Any:
+    """Return a single value in YAML; name is what messages call it.
+
+    Raises:
+        SpecError: it is none.
+    """
+    try:
+        loader = _Loader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        problems = list(_index(root, (), {}, set()))
+        value = loader.construct_document(root)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise SpecError(f"{name} is not YAML; put quotes around it") from error
+    if problems:
+        raise SpecError(f"{name}: {problems[0][1].removeprefix(': ')}")
+    return value
+
+
 def _sentence(name: str, line: int, what: str) -> str:
     # A quoted key or value may have line ends of its own.
     place = f"{name}:{line}" if line else name

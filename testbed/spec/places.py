@@ -15,13 +15,24 @@ def is_below(key: str, above: str) -> bool:
     return key == above or key.startswith(f"{above}.")
 
 
-def plain_place(location: tuple[int | str, ...], data: Any) -> Place:
-    """Return the keys that lead to a value, without pydantic's names for branches of a union."""
+def plain_place(location: tuple[int | str, ...], data: Any, *, is_missing: bool) -> Place:
+    """Return the keys that lead to a value, without pydantic's names for branches of a union.
+
+    Args:
+        location: as pydantic says it.
+        data: what was validated.
+        is_missing: the last key is one that is not there.
+    """
     place: list[str] = []
     here = data
+    is_tagged = False
     for number, part in enumerate(location):
         if isinstance(here, dict):
-            if part not in here and number < len(location) - 1:
+            if not is_tagged and here.get("change") == part:
+                is_tagged = True  # the tag of an event, some of which are keys too
+                continue
+            is_last = number == len(location) - 1
+            if part not in here and not (is_last and is_missing):
                 continue  # the tag of a union, or the name of a type
             here = here.get(part)
         elif isinstance(here, list) and isinstance(part, int) and part < len(here):
@@ -30,6 +41,13 @@ def plain_place(location: tuple[int | str, ...], data: Any) -> Place:
             continue  # inside a plain value: names of types, and what they lack
         place.append(str(part))
     return tuple(place)
+
+
+def value_at(data: Any, place: Place) -> Any:
+    """Return the value at a place, or None."""
+    for part in place:
+        data = _step(data, part)
+    return data
 
 
 def near_miss(model: type[BaseModel], place: Place, data: Any) -> str:

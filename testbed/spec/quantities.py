@@ -3,6 +3,7 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -55,10 +56,10 @@ def parse_queue(text: str) -> dict[str, float]:
     """Return {"bytes": n} or {"seconds": t} of a queue such as "80 KB", "50 packets" or "2 s"."""
     if match := _PACKETS.fullmatch(text):
         return {"bytes": int(match[1]) * PACKET_BYTES}
-    unit = text.strip().lstrip("0123456789. ")
-    if unit in ("us", "ms", "s", "min", "h"):
-        return {"seconds": parse_duration(text)}
-    return {"bytes": parse_size(text)}
+    for kind, parse in (("seconds", parse_duration), ("bytes", parse_size)):
+        with suppress(SpecError):
+            return {kind: parse(text)}
+    raise SpecError(f'"{text}" is not a queue; write it as "80 KB", "50 packets" or "200 ms"')
 
 
 def _parse_count(text: str) -> int:
