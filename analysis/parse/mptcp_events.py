@@ -57,7 +57,7 @@ def parse_mptcp_events(data: bytes) -> list[PathEvent]:
     """Return the events in a file of the collector.
 
     Raises:
-        RunInvalid: the file ends within a record.
+        RunInvalid: the file ends within a record, or a record is malformed.
     """
     found, at = [], 0
     while at < len(data):
@@ -78,8 +78,8 @@ def _messages(block: bytes) -> Iterator[bytes]:
     at = 0
     while at + NETLINK.size <= len(block):
         (length, *_) = NETLINK.unpack_from(block, at)
-        if length < NETLINK.size + GENERIC.size:
-            return
+        if length < NETLINK.size + GENERIC.size or at + length > len(block):
+            raise RunInvalid(f"a message of {length} bytes does not fit into what was received")
         yield block[at + NETLINK.size : at + length]
         at += (length + 3) & ~3
 
@@ -93,8 +93,12 @@ def _event(t_ns: int, message: bytes) -> PathEvent:
         return None if raw is None else int.from_bytes(raw, "big" if order == "big" else "little")
 
     def endpoint(four: int, six: int, port: int) -> str:
-        raw = attributes.get(four) or attributes.get(six)
-        return "" if raw is None else f"{ipaddress.ip_address(raw)}:{number(port, 'big')}"
+        raw = attributes.get(four, attributes.get(six))
+        if raw is None:
+            return ""
+        if len(raw) not in (4, 16):
+            raise RunInvalid(f"an address of {len(raw)} bytes is none")
+        return f"{ipaddress.ip_address(raw)}:{number(port, 'big')}"
 
     return PathEvent(
         t_ns=t_ns,
