@@ -176,29 +176,31 @@ class Stream:
 
     def __init__(self, origin: int | None = None) -> None:
         self._readable = origin  # all before this could be read
-        self._start = np.zeros(0, dtype=np.int64)  # what is there: disjoint, ascending
-        self._size = np.zeros(0, dtype=np.int64)
+        self._start = np.zeros(0, dtype=np.int64)  # what is there: ascending, with holes between
+        self._end = np.zeros(0, dtype=np.int64)
 
     def arrive(self, start: Int64, size: Int64) -> tuple[Int64, Int64]:
-        """Take packets in order of time.
+        """Take packets in order of time, at least one.
 
         Returns:
             Bytes of each packet that had not come before, and bytes that it made readable.
         """
-        # What is there already stands in front, as packets that came earlier.
-        there = self._start.size
-        start, size = np.append(self._start, start), np.append(self._size, size)
+        # What is there and touches the packets stands in front, as packets that came earlier.
+        first = int(np.searchsorted(self._end, start.min()))
+        last = int(np.searchsorted(self._start, (start + size).max(), side="right"))
+        near = slice(first, last)
+        start = np.append(self._start[near], start)
+        size = np.append(self._end[near] - self._start[near], size)
         piece, packet, bounds = _pieces(start, size)
         bringer = np.full(bounds.size - 1, -1, dtype=np.int64)
         bringer[piece[::-1]] = packet[::-1]  # pairs are in order of time, and the last one stays
-        length = np.diff(bounds)
         is_there = bringer >= 0
-        new = _sums(bringer[is_there], length[is_there], start.size)
+        new = _sums(bringer[is_there], np.diff(bounds)[is_there], start.size)
         readable = self._read(bringer, bounds, start.size)
         edges = np.flatnonzero(np.diff(is_there, prepend=False, append=False))
-        self._start = bounds[edges[::2]]
-        self._size = bounds[edges[1::2]] - self._start
-        return new[there:], readable[there:]
+        self._start = _replaced(self._start, near, bounds[edges[::2]])
+        self._end = _replaced(self._end, near, bounds[edges[1::2]])
+        return new[last - first :], readable[last - first :]
 
     def _read(self, bringer: Int64, bounds: Int64, packets: int) -> Int64:
         """Return how many bytes each of `packets` packets made readable."""
@@ -211,6 +213,11 @@ class Stream:
         self._readable = int(bounds[last])
         usable = np.maximum.accumulate(bringer[first:last])
         return _sums(usable, np.diff(bounds[first : last + 1]), packets)
+
+
+def _replaced(values: Int64, part: slice, new: Int64) -> Int64:
+    """Return the values with others in the place of a part."""
+    return np.concatenate([values[: part.start], new, values[part.stop :]])
 
 
 def _sums(place: Int64, numbers: Int64, count: int) -> Int64:
