@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the bulk tests do inside the lab: python3 bulk_guest.py FUNCTION JSON-ARGUMENTS
+"""What the tests of bulk and iperf3 do in the lab: python3 bulk_guest.py FUNCTION JSON-ARGUMENTS
 
 Hosts around one router; every host has a link of its own per path.
 """
@@ -21,6 +21,7 @@ from testbed.errors import TestbedError
 from testbed.netlink.mptcp import Endpoint
 from testbed.netlink.route import new_route, new_rule_from
 from testbed.workloads.bulk import BulkWorkload
+from testbed.workloads.iperf3 import Iperf3Workload
 
 PLAIN = {
     "rate_bps": None,
@@ -106,8 +107,13 @@ def flow(number, **options):
 
 
 def carry_out(net, flows, limit_s=60.0, kill=None, **options):
+    """Run bulk flows and return their result."""
+    plan = {"name": "bulk", "flows": flows, **options}
+    return carry_out_workload(BulkWorkload(plan, net, SHARED), limit_s, kill)
+
+
+def carry_out_workload(workload, limit_s=60.0, kill=None):
     """Run a workload as the runner does and return its result."""
-    workload = BulkWorkload({"name": "bulk", "flows": flows, **options}, net, SHARED)
     with ExitStack() as stack:
         workload.start_servers(stack)
         start_ns = (time.monotonic_ns() // 1_000_000_000 + 1) * 1_000_000_000
@@ -167,6 +173,32 @@ def without_mptcp(wanted):
     with net.nodes["router"].namespace.inside():
         subprocess.run(["nft", rules], check=True)
     return carry_out(net, [flow(0, **wanted)])
+
+
+def iperf(wanted, limit_s=60.0):
+    """Run iperf3, or what stands in for it, to a client with two paths."""
+    shapes = [{"rate_bps": r, "one_way_delay_s": 0.01} for r in (8_000_000, 2_000_000)]
+    hosts = {"client": [[shape, shape] for shape in shapes], "server": [[{}, {}]]}
+    net = network(hosts, {"net.mptcp.enabled": 1})
+    use_second_path(net, "client", 0)
+    for name in hosts:
+        net.nodes[name].path_manager.set_limits(2, 2)
+    plan = {
+        "name": "iperf3",
+        "client": "client",
+        "server": "server",
+        "address": "10.1.0.2",
+        "port": 5201,
+        "source_address": None,
+        "duration_s": None,
+        "size_bytes": None,
+        "direction": "down",
+        "streams": 1,
+        "transport": "tcp",
+        **wanted,
+    }
+    result = carry_out_workload(Iperf3Workload(plan, net, SHARED), limit_s)
+    return {**result, "links": net.link_counters()}
 
 
 def many(flows_per_server, wanted, servers=1, limit_s=60.0, rate_bps=100_000_000):
