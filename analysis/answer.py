@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.cells import Cell
 from analysis.style import path_style
-from analysis.sweep import Sweep, counted
+from analysis.sweep import Sweep, brief, counted
 
 
 def cell_table(sweep: Sweep) -> pd.DataFrame:
@@ -56,7 +56,7 @@ def _goodputs(sweep: Sweep) -> list[str]:
         return []
     (low, worst), (high, best) = found[0], found[-1]
     if f"{low:.2f}" == f"{high:.2f}":
-        return [f"Goodput is {_between(found, '.2f', 'Mbit/s')}."]
+        return [f"Goodput is {_between(found, '{:.2f}'.format, 'Mbit/s')}."]
     times = f", {high / low:.1f} times the" if low > 0 else " and"
     medians = " (medians)" if any(len(cell.usable) > 1 for _, cell in found) else ""
     text = f"Goodput is {high:.2f} Mbit/s with {_name(best)}"
@@ -69,12 +69,12 @@ def _downloads(sweep: Sweep) -> list[str]:
         return []
     text = f"{runs['download_s'].notna().sum()} of {counted(len(runs), 'usable run')} finished"
     found = _ranked(sweep, "download_s")
-    return [text + (f", in {_between(found, '.1f', 's')}." if found else ".")]
+    return [text + (f", in {_between(found, brief, 's')}." if found else ".")]
 
 
 def _gaps(sweep: Sweep) -> list[str]:
     found = _ranked(sweep, "handover_gap_max_s", np.max)
-    return [f"The longest handover gap is {_between(found, '.2g', 's')}."] if found else []
+    return [f"The longest handover gap is {_between(found, brief, 's')}."] if found else []
 
 
 def _shares(sweep: Sweep) -> list[str]:
@@ -83,17 +83,19 @@ def _shares(sweep: Sweep) -> list[str]:
     texts = []
     for path in changing:
         shares = [(_share(cell, path, sweep.facts.paths), cell) for cell in sweep.cells]
-        found = sorted((pair for pair in shares if not np.isnan(pair[0])), key=lambda pair: pair[0])
+        known = [pair for pair in shares if not np.isnan(pair[0])]
+        mixed = [pair for pair in known if 0 < pair[0] < 1]  # with one path there is no choice
+        found = sorted(mixed or known, key=lambda pair: pair[0])
         if found:
-            text = _between(found, ".0%", "of the bytes")
+            text = _between(found, "{:.0%}".format, "of the bytes")
             texts.append(f"Over {path_style(path).label} came {text}.")
     return texts
 
 
-def _between(found: list[tuple[float, Cell]], form: str, unit: str) -> str:
+def _between(found: list[tuple[float, Cell]], form: Callable[[float], str], unit: str) -> str:
     """Return the least and the greatest of ascending numbers, each with its cell."""
     (low, least), (high, most) = found[0], found[-1]
-    one, other = f"{low:{form}} {unit}", f"{high:{form}} {unit}"
+    one, other = f"{form(low)} {unit}", f"{form(high)} {unit}"
     if least is most:
         return f"{one} with {_name(least)}"
     if one == other:

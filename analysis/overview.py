@@ -9,11 +9,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.figure import Figure
 
 from analysis import curves, per_cell, progress, timelines
 from analysis.answer import cell_table
 from analysis.files import replace_directory, write_figure, write_table
+from analysis.metrics import Gap, stalls
 from analysis.page import Picture, page_html
 from analysis.report import code_hash, write_report
 from analysis.runs import Results, read_results
@@ -85,7 +87,7 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if len(goodput):
         yield "progress", progress.progress_figure(sweep, goodput)
     if len(throughput):
-        yield "timelines", timelines.timelines_figure(sweep, throughput, gaps)
+        yield "timelines", timelines.timelines_figure(sweep, throughput, stalls_of(results, sweep))
     if sweep.runs["goodput_mbps"].notna().any():
         yield "goodput", per_cell.goodput_figure(sweep)
     if len(gaps):
@@ -95,6 +97,16 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if "blocks" in results.table_names():
         blocks = results.gather("blocks", columns=["latency_ms"])
         yield "application_latency", curves.latency_figure(sweep, blocks)
+
+
+def stalls_of(results: Results, sweep: Sweep) -> dict[str, list[Gap]]:
+    """Return when the application got nothing, of the runs that stand for their cells."""
+    wanted = {row["run_dir"] for _, row in timelines.examples(sweep)}
+    return {
+        record.name: stalls(pd.read_parquet(file, columns=["t_s"]).sort_values("t_s"))
+        for record, file in results.files("delivered")
+        if record.name in wanted
+    }
 
 
 def _write_figures(work: Path, results: Results, sweep: Sweep, code: str) -> list[Picture]:

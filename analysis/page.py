@@ -79,7 +79,8 @@ def page_html(results: Results, sweep: Sweep, pictures: list[Picture], code: str
         "environment": environment(results),
         "sysctls": sysctls(results.records),
         "spec": _read_text(results.directory / "spec.yaml"),
-        "command": _command(results.plan),
+        "command": _command(results),
+        "resume_command": _resume_command(results),
         "report_command": shlex.join(["testbed", "report", str(results.directory)]),
         "code": code,
     }
@@ -104,7 +105,7 @@ def cells_shown(sweep: Sweep) -> Table:
     columns = [
         Column("Cell"), Column("Runs", "valid of all", True),
         Column("Goodput", "Mbit/s", True), Column("Range", "Mbit/s", True),
-        Column("Finished", "runs", True), Column("in", "s", True),
+        Column("Finished", "runs", True), Column("Finished in", "s", True),
         Column("Longest gap", "s", True),
         *(Column(f"Over {path_style(path).label}", "MB", True) for path in sweep.facts.paths),
         Column("Speed", "times real time", True),
@@ -215,10 +216,21 @@ def sysctls(records: Iterable[RunRecord]) -> Table:
     return Table([Column("Setting"), Column("Value"), Column("Nodes")], rows)
 
 
-def _command(plan: dict[str, Any]) -> str:
-    """Return the command that made the results, if the plan says it."""
-    said = plan.get("command") or ""
-    return said if isinstance(said, str) else shlex.join(map(str, said))
+def _command(results: Results) -> str:
+    """Return the command that carries out the experiment once more, "" if none is known."""
+    said = results.plan.get("command")
+    if said:
+        return said if isinstance(said, str) else shlex.join(map(str, said))
+    spec = results.directory / "spec.yaml"
+    seeds = results.table["repetition"].max()
+    more = [] if pd.isna(seeds) or seeds < 2 else ["--seeds", str(seeds)]
+    return shlex.join(["testbed", "run", str(spec), *more]) if spec.is_file() else ""
+
+
+def _resume_command(results: Results) -> str:
+    """Return the command that carries out the runs that are not complete, "" if all are."""
+    is_over = all(record.status == "complete" for record in results.records)
+    return "" if is_over else shlex.join(["testbed", "resume", str(results.directory)])
 
 
 def _number(value: Any, digits: int = 2) -> str:

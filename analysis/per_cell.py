@@ -16,7 +16,7 @@ from analysis import style
 from analysis.cells import Cell, numeric_key
 from analysis.curves import bar_look, goodput_curves, invalid_handles, quartiles
 from analysis.layout import Grid, Texts, draw_frame, wrap_label
-from analysis.sweep import Sweep, counted
+from analysis.sweep import Sweep, brief, counted
 
 ROW_INCHES, LABEL_INCHES = 0.5, 2.45
 LEAST_SHARE = 0.1  # of the longest bar, for a number to be written in it
@@ -35,7 +35,8 @@ def handover_gaps_figure(sweep: Sweep, handover_gaps: pd.DataFrame) -> Figure:
     gaps = usable_gaps(handover_gaps)
     notes = ["A handover gap is the longest time without goodput that begins between 0.5 s before "
              "and 10 s after a change of coverage; one that began before that counts once, where "
-             "it began.", *sweep.caveats()]  # fmt: skip
+             "it began. Runs without a change show their longest time without goodput.",
+             *sweep.caveats()]  # fmt: skip
     with style.settings():
         handles = [Line2D([], [], linestyle="", marker=mark, color=style.MUTED, label=label)
                    for name, (mark, label) in CHANGES.items()
@@ -147,7 +148,7 @@ def _draw_gaps(axes: Axes, place: int, cell: Cell, gaps: pd.DataFrame) -> None:
     middle, most = good["gap_delivered_s"].median(), good["gap_delivered_s"].max()
     axes.plot([middle] * 2, [place - 0.12, place + 0.34], color=style.INK, linewidth=2.2, zorder=4)
     axes.plot([most] * 2, [place - 0.12, place + 0.34], color=style.INK, linewidth=0.9, zorder=4)
-    text = f"n = {counted(len(good), 'gap')}, median {middle:.2g} s, max {most:.2g} s"
+    text = f"n = {counted(len(good), 'gap')}, median {brief(middle)} s, max {brief(most)} s"
     axes.text(0.995, place - 0.28, text, fontsize=7.5, color=style.MUTED, ha="right", va="center",
               transform=axes.get_yaxis_transform())  # fmt: skip
 

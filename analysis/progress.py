@@ -39,7 +39,7 @@ def progress_figure(sweep: Sweep, goodput: pd.DataFrame) -> Figure:
                 2 if many else 1)  # fmt: skip
     notes = [*_time_notes(sweep, panels), *sweep.caveats()]
     with style.settings():
-        handles = cell_handles(sweep) + coverage_handles(sweep.facts.common_coverages())
+        handles = cell_handles(sweep) + coverage_handles(sweep.facts.distinct_coverages())
         handles += _end_handles(sweep)
         title = f"Progress of the {sweep.facts.subject or 'runs'}"
         figure, axes = draw_frame(Texts(title, sweep.subtitle(), notes, handles), grid)
@@ -50,7 +50,7 @@ def progress_figure(sweep: Sweep, goodput: pd.DataFrame) -> Figure:
         end_s = max((place.dataLim.x1 for place in places if place.lines), default=1.0)
         finish_time_axes(axes, end_s, "delivered to the application (MB)", len(panels))
         for place in places[: len(panels)]:
-            shade_coverage(place, sweep.facts.common_coverages(), end_s)
+            shade_coverage(place, sweep.facts.distinct_coverages(), end_s)
     return figure
 
 
@@ -125,8 +125,6 @@ def _time_notes(sweep: Sweep, panels: list[tuple[str, list[Cell]]]) -> list[str]
     notes = ["Application bytes, each counted once, in bins of 0.5 s; markers are the runs' ends."]
     if any(len(cell.usable) > 1 for cell in sweep.cells):
         notes[0] += " Thin lines are runs, thick ones the median of a cell's usable runs."
-    if not sweep.facts.is_covered_alike:
-        notes[0] += " Runs differ in their stations; shaded is what all of them have."
     shown = sum(len(cells) for _, cells in panels)
     if shown < len(sweep.cells):
         notes.append(f"{len(sweep.cells) - shown} more cells are left out.")

@@ -43,22 +43,13 @@ class Facts:
     controls: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
 
-    def common_coverages(self) -> list[Coverage]:
-        """Return what was covered alike in all runs."""
-        found: dict[str, set[tuple[float, float]]] = {}
-        for number, coverages in enumerate(self.coverages.values()):
-            spans = {coverage.path: set(coverage.spans) for coverage in coverages}
-            if number:
-                found = {path: found[path] & spans[path] for path in found if path in spans}
-            else:
-                found = spans
-        return [Coverage(path, tuple(sorted(spans))) for path, spans in found.items()]
-
-    @property
-    def is_covered_alike(self) -> bool:
-        """Whether all runs have the same coverage."""
-        found = list(self.coverages.values())
-        return all(other == found[0] for other in found)
+    def distinct_coverages(self) -> list[list[Coverage]]:
+        """Return the coverages that runs have, each once: one where all runs are alike."""
+        found: list[list[Coverage]] = []
+        for coverages in self.coverages.values():
+            if coverages and coverages not in found:
+                found.append(coverages)
+        return found
 
 
 @dataclass(frozen=True)
@@ -159,6 +150,15 @@ def describe_control(control: str) -> str:
 def counted(number: int, noun: str) -> str:
     """Return "1 run", "2 runs"."""
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def brief(value: float) -> str:
+    """Return a number for a sentence: about three digits, never with an exponent."""
+    if value >= 100:
+        return f"{value:.0f}"
+    if value >= 1:
+        return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    return f"{value:.2g}" if value >= 1e-4 else f"{value:.5f}".rstrip("0").rstrip(".")
 
 
 def numbers(values: Iterable[Any]) -> str:

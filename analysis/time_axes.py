@@ -3,6 +3,7 @@
 
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -13,19 +14,29 @@ from analysis.ride import Coverage
 from analysis.sweep import Sweep
 
 MAX_PANELS = 12
+HEADROOM = 1.15  # above the highest value, for the numbers of the stations
 
 
-def shade_coverage(axes: Axes, coverages: list[Coverage], end_s: float) -> None:
-    """Shade when each path that comes and goes was covered, and number the stations."""
-    for coverage in coverages:
+def shade_coverage(axes: Axes, alternatives: list[list[Coverage]], end_s: float) -> None:
+    """Shade when each path that comes and goes was covered.
+
+    Args:
+        axes: where.
+        alternatives: the coverages of one run, whose stations are numbered, or of several runs
+            that differ: then it is darker where more of them were covered.
+        end_s: of the time axis.
+    """
+    share = 1 / max(len(alternatives), 1)
+    for coverage in (coverage for coverages in alternatives for coverage in coverages):
         for number, (first, last) in enumerate(coverage.spans, 1):
             first, last = max(first, 0.0), min(last, end_s)
             if first >= last:
                 continue
-            axes.axvspan(first, last, color=style.COVERAGE, linewidth=0, zorder=0)
-            axes.text((first + last) / 2, 0.985, str(number), fontsize=7, color=style.MUTED,
-                      ha="center", va="top", transform=axes.get_xaxis_transform(),
-                      zorder=1)  # fmt: skip
+            axes.axvspan(first, last, color=style.COVERAGE, linewidth=0, zorder=0, alpha=share)
+            if share == 1:
+                axes.text((first + last) / 2, 0.985, str(number), fontsize=7, color=style.MUTED,
+                          ha="center", va="top", transform=axes.get_xaxis_transform(),
+                          zorder=6)  # fmt: skip
 
 
 def finish_time_axes(
@@ -36,11 +47,13 @@ def finish_time_axes(
     for place in places[max(used, 1) :]:
         place.remove()
     shown = places[: max(used, 1)]
+    highest = max(place.dataLim.y1 for place in shown)
+    top = highest * HEADROOM if np.isfinite(highest) and highest > 0 else 1.0
     for row in axes:
         for number, place in enumerate(row):
             place.grid(axis="y", color=style.FAINT, alpha=0.25, linewidth=0.5, zorder=1)
             place.set_xlim(0, end_s)
-            place.set_ylim(bottom=0)
+            place.set_ylim(0, top)
             if number == 0:
                 place.set_ylabel(y_label)
     for column in zip(*axes, strict=True):
@@ -68,10 +81,11 @@ def path_handles(sweep: Sweep) -> list[Any]:
     return [Patch(color=look.colour, label=f"over {look.label}") for look in looks[::-1]]
 
 
-def coverage_handles(coverages: list[Coverage]) -> list[Any]:
+def coverage_handles(alternatives: list[list[Coverage]]) -> list[Any]:
     """Return the legend's entry of the shaded stations of each path that has some."""
+    more = "station n" if len(alternatives) == 1 else "darker: in more runs"
+    paths = dict.fromkeys(coverage.path for coverages in alternatives for coverage in coverages)
     return [
-        Patch(facecolor=style.COVERAGE,
-              label=f"{style.path_style(coverage.path).label} coverage, station n")
-        for coverage in coverages
-    ]  # fmt: skip
+        Patch(facecolor=style.COVERAGE, label=f"{style.path_style(path).label} coverage, {more}")
+        for path in paths
+    ]

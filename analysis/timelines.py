@@ -3,7 +3,7 @@
 
 import math
 import textwrap
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 from analysis import style
 from analysis.cells import Cell
 from analysis.layout import Grid, Texts, draw_frame
-from analysis.metrics import STALL_S
+from analysis.metrics import STALL_S, Gap
 from analysis.sweep import Sweep, numbers
 from analysis.time_axes import (
     MAX_PANELS,
@@ -31,15 +31,15 @@ Floats = npt.NDArray[np.float64]
 
 
 def timelines_figure(
-    sweep: Sweep, throughput: pd.DataFrame, handover_gaps: pd.DataFrame | None = None
+    sweep: Sweep, throughput: pd.DataFrame, stalls: Mapping[str, Sequence[Gap]]
 ) -> Figure:
     """Draw one run of every cell: what each interface received, stacked, in equal axes.
 
     Args:
         throughput: the derived table of all runs, with run_dir.
-        handover_gaps: likewise; those of STALL_S and more are marked.
+        stalls: times of STALL_S and more without goodput, by run_dir; see `examples`.
     """
-    chosen = [(cell, row) for cell in sweep.cells if (row := _example(cell)) is not None]
+    chosen = examples(sweep)
     left_out, chosen = chosen[MAX_PANELS:], chosen[:MAX_PANELS]
     columns = 1 if len(chosen) < 2 else 2
     grid = Grid(1.25, max(math.ceil(len(chosen) / columns), 1), columns, gap_y=0.56, head=0.44)
@@ -48,22 +48,26 @@ def timelines_figure(
              + _bin_note(received) + ". " + " ".join(sweep.facts.models)]  # fmt: skip
     notes += [f"{len(left_out)} more cells are left out."] if left_out else []
     with style.settings():
-        covered = [c for found in sweep.facts.coverages.values() for c in found]
-        handles = path_handles(sweep) + coverage_handles(covered[:1])
+        handles = path_handles(sweep) + coverage_handles(sweep.facts.distinct_coverages()[:1])
         handles += [Line2D([], [], color=style.ALARM, linewidth=3.5,
-                           label=f"handover gap of {STALL_S:g} s or more")]  # fmt: skip
+                           label=f"no goodput for {STALL_S:g} s or more")]  # fmt: skip
         title = f"Throughput of the {sweep.facts.subject or 'runs'}, cell by cell"
         texts = Texts(title, sweep.subtitle(), [*notes, *sweep.caveats()], handles)
         figure, axes = draw_frame(texts, grid)
         places = _down_the_columns(axes)
         for place, (cell, row) in zip(places, chosen, strict=False):
             _draw_timeline(place, sweep, cell, row, received)
-            _mark_gaps(place, row["run_dir"], handover_gaps)
+            _mark_stalls(place, stalls.get(str(row["run_dir"]), ()))
         end_s = _end_of(received, [row["run_dir"] for _, row in chosen])
         finish_time_axes(axes, end_s, "Mbit/s", len(chosen), places)
         for place, (_, row) in zip(places, chosen, strict=False):
-            shade_coverage(place, sweep.facts.coverages.get(row["run_dir"], []), end_s)
+            shade_coverage(place, [sweep.facts.coverages.get(str(row["run_dir"]), [])], end_s)
     return figure
+
+
+def examples(sweep: Sweep) -> list[tuple[Cell, dict[Hashable, Any]]]:
+    """Return each cell that has data and the run that stands for it."""
+    return [(cell, row) for cell in sweep.cells if (row := _example(cell)) is not None]
 
 
 def _example(cell: Cell) -> dict[Hashable, Any] | None:
@@ -117,15 +121,11 @@ def _rebin(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     return np.arange(merged.size + 1) * width * factor, np.append(merged, merged[-1])
 
 
-def _mark_gaps(axes: Axes, run_dir: str, gaps: pd.DataFrame | None) -> None:
-    """Mark on the time axis the handover gaps that a user of the application notices."""
-    if gaps is None or not len(gaps):
-        return
-    mine = gaps[(gaps["run_dir"] == run_dir) & (gaps["gap_delivered_s"] >= STALL_S)]
-    mine = mine.drop_duplicates("gap_start_s")
-    for start_s, length_s in zip(mine["gap_start_s"], mine["gap_delivered_s"], strict=True):
-        axes.plot([start_s, start_s + length_s], [0, 0], color=style.ALARM, linewidth=3.5,
-                  solid_capstyle="butt", zorder=5, clip_on=False)  # fmt: skip
+def _mark_stalls(axes: Axes, stalls: Sequence[Gap]) -> None:
+    """Mark on the time axis when the application got nothing; one broken line for all of it."""
+    times = [(gap.start_s, gap.start_s + gap.length_s, np.nan) for gap in stalls]
+    axes.plot(np.ravel(times), np.zeros(3 * len(times)), color=style.ALARM, linewidth=3.5,
+              solid_capstyle="butt", zorder=5, clip_on=False)  # fmt: skip
 
 
 def _end_of(table: pd.DataFrame, run_dirs: list[str]) -> float:

@@ -132,7 +132,10 @@ def tables_of(run: Run) -> dict[str, pd.DataFrame]:
         "gap_delivered_s": [1.5, 1.5, 0.0], "gap_start_s": [3.0, 3.0, 0.0],
     })  # fmt: skip
     per_path = pd.DataFrame({"path": ["wifi", "3g"], "new_bytes": [1, 3]})
-    found = {"goodput": goodput, "throughput": pd.concat(parts, ignore_index=True),
+    arrivals = starts[(starts <= 3.0) | (starts >= 4.5)]
+    delivered = pd.DataFrame({"run_id": run.dir, "t_s": arrivals, "bytes": 1})
+    found = {"goodput": goodput, "delivered": delivered,
+             "throughput": pd.concat(parts, ignore_index=True),
              "handover_gaps": gaps, "bytes_per_path": per_path}  # fmt: skip
     if run.latencies_ms:
         latency = np.array(run.latencies_ms)

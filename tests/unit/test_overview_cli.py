@@ -99,9 +99,9 @@ def test_a_long_table_is_cut_for_a_person_only(call, results):
     [
         (["--table", "handover_gap"],
          'there is no table "handover_gap" (did you mean "handover_gaps"?); there are runs, '
-         "bytes_per_path, goodput, handover_gaps, throughput"),
-        (["--table", "xyz"], 'there is no table "xyz"; there are runs, bytes_per_path, goodput, '
-         "handover_gaps, throughput"),
+         "bytes_per_path, delivered, goodput, handover_gaps, throughput"),
+        (["--table", "xyz"], 'there is no table "xyz"; there are runs, bytes_per_path, '
+         "delivered, goodput, handover_gaps, throughput"),
         (["--json", "--csv"], "--json and --csv exclude each other; give one of them"),
     ],
 )  # fmt: skip

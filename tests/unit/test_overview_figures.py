@@ -2,6 +2,7 @@
 """Figures over all runs: drawn from whatever there is, legible, and honest about invalid runs."""
 
 import itertools
+import json
 
 import matplotlib
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.text import Text
 
 from analysis import curves, per_cell, progress, style, timelines
 from analysis.files import write_figure
-from analysis.overview import figures
+from analysis.overview import figures, stalls_of
 from analysis.runs import read_results
 from analysis.style import MODES
 from analysis.sweep import sweep_of
@@ -195,7 +196,7 @@ def test_a_gap_of_0_began_earlier_and_is_counted_there(tmp_path):
 
     assert gaps["change"].tolist() == ["lost"]
     [axes] = per_cell.handover_gaps_figure(all_runs, results.gather("handover_gaps")).axes
-    assert "n = 1 gap, median 1.5 s, max 1.5 s" in {text.get_text() for text in axes.texts}
+    assert "n = 1 gap, median 1.50 s, max 1.50 s" in {text.get_text() for text in axes.texts}
 
 
 def test_a_run_without_changes_shows_its_longest_gap(tmp_path):
@@ -239,7 +240,7 @@ def test_the_latency_distribution_ends_at_1(tmp_path):
 def test_timelines_have_a_panel_per_cell_with_stations(tmp_path):
     results, all_runs = sweep(tmp_path, modes(*MODES))
     figure = timelines.timelines_figure(
-        all_runs, results.gather("throughput"), results.gather("handover_gaps")
+        all_runs, results.gather("throughput"), stalls_of(results, all_runs)
     )
 
     assert len(figure.axes) == 6
@@ -249,7 +250,24 @@ def test_timelines_have_a_panel_per_cell_with_stations(tmp_path):
         top = max(path.vertices[:, 1].max() for c in axes.collections for path in c.get_paths())
         assert top == pytest.approx(4.0)
         [gap] = axes.get_lines()
-        assert list(gap.get_xdata()) == [3.0, 4.5]
+        assert list(gap.get_xdata())[:2] == [3.0, 4.5]
+
+
+def test_stations_that_differ_between_seeds_are_shaded_each(tmp_path):
+    folder = write_results(tmp_path / "r", [Run(repetition=n) for n in (1, 2)])
+    plan = next((folder / "runs").rglob("rep02/run.json"))
+    content = json.loads(plan.read_text()) | {"coverage": {"wifi": [[0.0, 5.0]]}}
+    plan.write_text(json.dumps(content))
+    results = read_results(folder)
+    figure = progress.progress_figure(sweep_of(results), results.gather("goodput"))
+    shades = [
+        (patch.get_x(), patch.get_width(), patch.get_alpha()) for patch in figure.axes[0].patches
+    ]
+
+    assert shades == [(0.0, 3.0, 0.5), (6.0, 2.0, 0.5), (0.0, 5.0, 0.5)]
+    assert "WiFi coverage, darker: in more runs" in {
+        text.get_text() for text in figure.legends[0].get_texts()
+    }
 
 
 def test_modes_are_told_apart_without_colour():

@@ -97,6 +97,14 @@ def test_the_page_has_every_run_the_environment_and_how_to_repeat_it(results):
         assert part in words, part
 
 
+def test_what_is_known_of_how_to_repeat_it_is_said(results):
+    write_overview(results)
+    words = " ".join(read_page(results).words)
+
+    assert f"testbed run {results}/spec.yaml" in words
+    assert f"testbed resume {results}" in words
+
+
 def test_the_command_that_made_the_results_is_shown_if_the_plan_says_it(results):
     plan = results / "plan.json"
     plan.write_text(plan.read_text()[:-1] + ', "command": ["testbed", "offload", "--out", "a b"]}')
@@ -210,7 +218,7 @@ def test_numbers_of_the_answer_have_their_cells(tmp_path):
     text = " ".join(answer(sweep_of(read_results(results))))
 
     assert "in 10.0 s with “MPTCP, all paths” and 20.0 s with “TCP, WiFi only”." in text
-    assert "gap is 1 s with “MPTCP, all paths” and 2 s with “TCP, WiFi only”." in text
+    assert "gap is 1.00 s with “MPTCP, all paths” and 2.00 s with “TCP, WiFi only”." in text
 
 
 def test_the_answer_of_one_run(tmp_path):

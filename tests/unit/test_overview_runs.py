@@ -9,7 +9,7 @@ import pytest
 
 from analysis.cells import cell_label, cells_of, numeric_key, quantity, series_of
 from analysis.runs import read_results, results_dir_of
-from analysis.sweep import counted, numbers, sweep_of
+from analysis.sweep import brief, counted, numbers, sweep_of
 from testbed.errors import SpecError
 from tests.unit.overview_synthetic import Run, modes, write_results
 
@@ -96,7 +96,9 @@ def test_tables_of_all_runs_together(tmp_path):
     )
     gaps = results.gather("handover_gaps")
 
-    assert results.table_names() == ["bytes_per_path", "goodput", "handover_gaps", "throughput"]
+    assert results.table_names() == [
+        "bytes_per_path", "delivered", "goodput", "handover_gaps", "throughput"
+    ]  # fmt: skip
     assert gaps.columns[0] == "run_dir"
     assert gaps.groupby("run_dir").size().tolist() == [3, 3, 3]
     assert list(results.gather("nosuch")) == ["run_dir"]
@@ -154,6 +156,9 @@ def test_labels():
     assert counted(1, "run") == "1 run" and counted(0, "run") == "0 runs"
     assert numbers([3, 1, 2, 7]) == "1-3, 7"
     assert numbers([pd.NA]) == "?"
+    assert [brief(x) for x in (0, 0.00002, 0.0123, 0.5, 2, 20.26, 123.4, 2e6)] == [
+        "0", "0.00002", "0.012", "0.5", "2.00", "20.3", "123", "2000000"
+    ]  # fmt: skip
 
 
 def test_what_is_not_valid_is_named(tmp_path):
