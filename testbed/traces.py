@@ -29,6 +29,9 @@ _NUMBER = re.compile(r"[0-9]{1,12}(\.[0-9]{1,12})?", re.ASCII)
 
 MAX_DELAY_MS, MAX_RATE_MBPS, MAX_TIME_S = 86_400_000, 1e9, 86_400 * 365
 
+# Repeated, a shorter one would have more steps than anything could follow; mahimahi's has 1 ms.
+MIN_LENGTH_S = 1e-3
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -145,6 +148,8 @@ def parse_csv(text: str, name: str) -> list[dict[str, Any]]:
         raise SpecError(f"{name}: the trace is empty; give it a line per change")
     if steps[-1]["at_s"] == 0:
         raise SpecError(f"{name}: the trace ends at 0 s, so it has no length")
+    if steps[-1]["at_s"] < MIN_LENGTH_S:
+        raise SpecError(f"{name}: the trace is shorter than {MIN_LENGTH_S * 1e3:g} ms")
     return steps
 
 

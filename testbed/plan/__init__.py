@@ -4,7 +4,7 @@
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from testbed.spec.model import ExperimentSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
+SEEDS = 2**64
 SYNTHETIC = "synthetic ride"
 
 
@@ -56,14 +57,26 @@ def plan_experiment(
             that it names is wrong.
     """
     runs = []
+    keys: set[str] = set()
     for cell in experiment.cells:
-        key = cell_key(cell.varied)
+        key = _fresh(cell_key(cell.varied), cell.varied, keys)
         first = cell.spec.seed if seed is None else seed
-        for number in range(repetitions or cell.spec.repetitions):
+        count = repetitions or cell.spec.repetitions
+        if first + count > SEEDS:
+            raise PlanError(f"seed: the last of {count} repetitions would have more than 64 bits")
+        for number in range(count):
             plan = plan_run(cell.spec, first + number, experiment.folder)
             named = {"run_id": f"{key}/rep{number + 1:02d}", "varied": cell.varied}
             runs.append(PlannedRun(key, number + 1, cell.varied, {**plan, **named}))
     return runs
+
+
+def _fresh(key: str, varied: dict[str, str], keys: set[str]) -> str:
+    """Return a cell's key, made different where other values look the same in it; note it."""
+    if key in keys:
+        key = f"{key[:130]}-{hashlib.sha256(repr(varied).encode()).hexdigest()[:8]}"
+    keys.add(key)
+    return key
 
 
 def cell_key(varied: dict[str, str]) -> str:
@@ -84,8 +97,12 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     topology = build_topology(spec)
     changes = shape_links(topology, spec.links, folder, spec.duration)
     ride = make_ride(spec.ride, seed, spec.duration) if spec.ride else None
-    is_synthetic = _make_3g(spec, topology, ride, seed) if ride else False
+    is_synthetic = _make_3g(spec, topology, ride, seed, changes) if ride else False
+    if ride and not is_synthetic:
+        ride = replace(ride, fades=[])  # nothing makes them: 3G does what its trace says
     plain = topology.plain()
+    if not plain["paths"]:
+        raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
     use = use_paths(spec.mode or FULL, situation)
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
@@ -124,13 +141,20 @@ def build_topology(spec: ExperimentSpec) -> Topology:
     return find_topology(spec.topology_name, spec.topology_parameters)
 
 
-def _make_3g(spec: ExperimentSpec, topology: Topology, ride: Ride, seed: int) -> bool:
-    """Let the second path's downlink wander and fade, unless it follows a trace of its own."""
+def _make_3g(
+    spec: ExperimentSpec, topology: Topology, ride: Ride, seed: int, changes: list[dict[str, Any]]
+) -> bool:
+    """Let the second path's downlink wander and fade, unless it follows a trace of its own.
+
+    Args:
+        changes: those of links that follow a trace in CSV.
+    """
     if len(topology.paths) < 2:
         return False
     name = topology.first_link(topology.paths[1]["name"])
     downlink = topology.shape(name).b_to_a
-    if downlink.trace is not None or downlink.rate_bps is None:
+    has_csv = any((one["link"], one["direction"]) == (name, "b_to_a") for one in changes)
+    if has_csv or downlink.trace is not None or downlink.rate_bps is None:
         return False
     assert spec.ride is not None
     length_ms = round(spec.duration * 1000) + TRACE_MARGIN_MS

@@ -79,13 +79,14 @@ def ride_changes(
         ride: the ride.
         link: the link that is covered in the stations only.
         fading: the link whose uplink is still during the fades, as in the topology; None: none.
+            An uplink without a rate follows a trace, or has nothing that could be still.
         duration_s: of the run.
     """
     for start, end in complement(ride.stations, duration_s):
         yield {"at_s": start, "change": "link_down", "link": link}
         if end < duration_s:
             yield {"at_s": end, "change": "link_up", "link": link}
-    if fading is None:
+    if fading is None or fading["a_to_b"]["rate_bps"] is None:
         return
     for start, end in ride.fades:
         at = {"change": "link", "link": fading["name"], "direction": "a_to_b"}

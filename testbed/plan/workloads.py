@@ -24,10 +24,9 @@ def plan_workload(
     """Return "workload" of run.json.
 
     Raises:
-        PlanError: the network has not the hosts that the workload needs.
+        PlanError: the network has not the hosts that the workload needs, or the mode needs a
+            workload that can be resumed.
     """
-    if not topology["paths"]:
-        raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     if use.is_resumed and spec.workload.name != "download":
         raise PlanError(
             f'mode: "{spec.mode}" asks for the rest over a new connection, which only the '
