@@ -66,8 +66,9 @@ class Streams(NamedTuple):
     base: npt.NDArray[np.uint64]
 
 
-def place(segments: Arrays, subflows: pd.DataFrame, chunk_rows: int, relative: Int64,
-          position: Int64) -> Streams:  # fmt: skip
+def place(
+    segments: Arrays, subflows: pd.DataFrame, chunk_rows: int, relative: Int64, position: Int64
+) -> Streams:
     """Fill `relative` and `position`, both as long as `segments`.
 
     A packet's position in its connection is 0 for the smallest data sequence number; it is
@@ -100,7 +101,8 @@ def place(segments: Arrays, subflows: pd.DataFrame, chunk_rows: int, relative: I
     least = np.where(known.is_mapped, numbering.least, 0)
     for part in slices(position.size, chunk_rows):
         mine = position[part]
-        mine[mine != NOWHERE] -= least[known.connection[segments["subflow"][part]]][mine != NOWHERE]
+        is_placed = mine != NOWHERE
+        mine[is_placed] -= least[known.connection[segments["subflow"][part]]][is_placed]
     return known
 
 
@@ -147,6 +149,7 @@ class _SynGuess:
         self._least = np.full(known.size, 1 << 32, dtype=np.int64)
 
     def take(self, rows: Arrays) -> None:
+        """Look at some packets."""
         subflow = rows["subflow"]
         new = ~self._is_known[subflow]
         if not new.any():

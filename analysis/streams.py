@@ -45,30 +45,30 @@ def follow(
     count = segments["t_ns"].size
     relative, position = (_blank(count, chunk_rows, folder) for _ in range(2))
     known = place(segments, subflows, chunk_rows, relative, position)
-    connection = subflows["connection"].to_numpy()
     ledger = _Ledger(_origins(position, segments["subflow"], known.connection, chunk_rows))
     data = Columns({**KEY_TYPES, **DATA_COLUMNS}, folder)
     delivered = Columns({**KEY_TYPES, **DELIVERY_COLUMNS}, folder)
     for part in slices(count, chunk_rows):
-        placed = position[part] >= 0
-        subflow = segments["subflow"][part][placed]
-        t_ns = segments["t_ns"][part][placed]
-        rows = {
-            "t_ns": t_ns, "t_s": t_ns / 1e9, "subflow": subflow,
-            "connection": connection[subflow], "position": position[part][placed],
-            "payload_bytes": segments["payload_bytes"][part][placed],
-        }  # fmt: skip
-        brought = ledger.enter(rows, known.connection[subflow], relative[part][placed])
+        rows = _placed(segments, relative, position, part)
+        rows["stream"] = known.connection[rows["subflow"]]
+        rows["connection"] = subflows["connection"].to_numpy()[rows["subflow"]]
+        brought = ledger.enter(rows)
         data.append({**rows, "new_bytes": brought.new, "reinjected_bytes": brought.reinjected})
-        usable = brought.usable
-        delivered.append(
-            {name: rows[name][usable] for name in ("t_ns", "t_s", "subflow", "connection")}
-            | {"bytes": brought.usable_bytes}
-        )
+        usable = {name: column[brought.usable] for name, column in rows.items()}
+        delivered.append({**usable, "bytes": brought.usable_bytes})
     return (
         _frame(data.finish(), subflows, list(DATA_COLUMNS)),
         _frame(delivered.finish(), subflows, list(DELIVERY_COLUMNS)),
     )
+
+
+def _placed(segments: Arrays, relative: Int64, position: Int64, part: slice) -> Arrays:
+    """Return the rows of a slice that have a place, with what the tables need of them."""
+    columns = {name: segments[name][part] for name in ("t_ns", "subflow", "payload_bytes")}
+    columns |= {"relative": relative[part], "position": position[part]}
+    is_placed = columns["position"] >= 0
+    rows = {name: column[is_placed] for name, column in columns.items()}
+    return {**rows, "t_s": rows["t_ns"] / 1e9}
 
 
 def _in_order(segments: Arrays, chunk_rows: int, folder: Path | None) -> Arrays:
@@ -137,22 +137,21 @@ class _Ledger:
         self._connections = [Stream(origin) for origin in origins.tolist()]
         self._subflows: dict[int, Stream] = {}
 
-    def enter(self, rows: Arrays, connection: Int64, relative: Int64) -> _Brought:
+    def enter(self, rows: Arrays) -> _Brought:
         """Enter packets that came after all that were entered before.
 
         Args:
-            rows: their subflow, position and payload_bytes.
-            connection: the number of each packet's connection.
-            relative: the place of each in the stream of its subflow.
+            rows: their payload_bytes; subflow and relative, the place in its stream; stream (the
+                number of the connection) and position, the place in it.
         """
         size = rows["payload_bytes"].astype(np.int64)
         new, on_subflow, usable_bytes = (np.zeros(size.size, dtype=np.int64) for _ in range(3))
-        for number, mine in _groups(connection):
+        for number, mine in _groups(rows["stream"]):
             stream = self._connections[number]
             new[mine], usable_bytes[mine] = stream.arrive(rows["position"][mine], size[mine])
         for number, mine in _groups(rows["subflow"]):
             stream = self._subflows.setdefault(number, Stream())
-            on_subflow[mine], _ = stream.arrive(relative[mine], size[mine])
+            on_subflow[mine], _ = stream.arrive(rows["relative"][mine], size[mine])
         usable = np.flatnonzero(usable_bytes)
         return _Brought(new, on_subflow - new, usable, usable_bytes[usable])
 
