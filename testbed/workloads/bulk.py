@@ -135,19 +135,26 @@ class BulkWorkload(Workload):
             return PrerequisiteError(said.strip())
         return CommandError(f"the bulk {side} {ending(process.returncode)}{quoted_tail(said)}")
 
+    def stop(self) -> None:
+        """Cut off what is still on its way; what has arrived until now counts.
+
+        Raises:
+            CommandError: a process failed.
+        """
+        self._send(STOP)
+        for side, process in self._processes.items():
+            process.wait(timeout_s=STOP_TIMEOUT_S)
+            if failure := self._failure(side):
+                raise failure
+
     def result(self) -> dict[str, Any]:
         """Stop what still runs and say what arrived, flow by flow.
 
         Raises:
             CommandError: a process failed.
         """
-        self._send(STOP)
-        found = {}
-        for side, process in self._processes.items():
-            process.wait(timeout_s=STOP_TIMEOUT_S)
-            if failure := self._failure(side):
-                raise failure
-            found[side] = json.loads((self._scratch / f"{side}.json").read_text())
+        self.stop()
+        found = {side: json.loads((self._scratch / f"{side}.json").read_text()) for side in SIDES}
         result = merge_results(self._flows, found["sender"], found["receiver"])
         write_json(self._raw / "bulk.json", result)
         return result

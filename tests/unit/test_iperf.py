@@ -239,3 +239,8 @@ def test_a_report_of_iperf3_that_is_cut_off_is_invalid(cut):
 def test_a_line_of_something_else_is_invalid():
     with pytest.raises(RunInvalid, match="'hello' is no line of a report of iperf 2"):
         parse_iperf2("hello\n")
+
+
+def test_a_client_of_iperf3_that_the_run_ends_has_no_error():
+    assert client_error("iperf3", '{"error": "interrupt - the client has terminated"}', "") is None
+    assert client_error("iperf3", '{"end": {}}', "") is None
