@@ -23,6 +23,7 @@ COMMANDS = {
     "resume": "testbed.cli.resume:resume",
     "run": "testbed.cli.run:run",
     "schema": "testbed.cli.schema:schema",
+    "shell": "testbed.cli.shell:shell",
     "validate": "testbed.cli.validate:validate",
 }
 

@@ -4,6 +4,7 @@
 import inspect
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from testbed.errors import PlanError
@@ -11,21 +12,24 @@ from testbed.topology import Direction, Topology, near_miss
 from topologies import TOPOLOGIES
 
 
-def find_topology(name: str, parameters: dict[str, Any]) -> Topology:
-    """Return a topology of ours, built.
+def find_topology(
+    name: str, parameters: dict[str, Any], known_kinds: Mapping[str, type[Topology]] = TOPOLOGIES
+) -> Topology:
+    """Return a topology, built.
 
     Args:
-        name: a key of TOPOLOGIES.
+        name: a key of known_kinds.
         parameters: of its build method; links are shaped by an experiment's `links` instead.
+        known_kinds: topologies by name; ours by default.
 
     Raises:
         PlanError: there is no such topology, or it does not take these parameters.
     """
-    if name not in TOPOLOGIES:
-        known = ", ".join(sorted(TOPOLOGIES))
-        hint = near_miss(name, TOPOLOGIES) or f" (there are {known})"
+    if name not in known_kinds:
+        known = ", ".join(sorted(known_kinds))
+        hint = near_miss(name, known_kinds) or f" (there are {known})"
         raise PlanError(f'topology: "{name}" is not a topology{hint}')
-    kind = TOPOLOGIES[name]
+    kind = known_kinds[name]
     known_parameters = build_parameters(kind)
     for key, value in parameters.items():
         if key not in known_parameters:
@@ -44,7 +48,7 @@ def build_parameters(kind: type[Topology]) -> dict[str, Any]:
 
 def _check_type(place: str, value: Any, wanted: Any) -> None:
     kinds = typing.get_args(wanted) if isinstance(wanted, types.UnionType) else (wanted,)
-    plain = tuple(kind for kind in kinds if isinstance(kind, type))
+    plain = tuple(kind for kind in kinds if isinstance(kind, type) and kind is not Any)
     # To Python, True is an int.
     if plain and not (isinstance(value, plain) and (bool in plain or not isinstance(value, bool))):
         names = " or ".join(kind.__name__ for kind in plain)
