@@ -47,7 +47,7 @@ COLLECTOR_TOOLS = ("tcpdump", "ss")
 PROGRESS_STEP_S = 1.0
 
 # What tcpdump has not read when it ends is lost; reading takes it no virtual time.
-CAPTURE_DRAIN_S = 0.1
+CAPTURE_DRAIN_S = 1.5
 
 # A run begins with a second of the clock, so that what came before it does not shift it: how
 # long Python takes to start depends on how its files lie on this machine, by a tick or two.

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 import os
+import queue
 import sys
 import threading
 from collections.abc import Iterator
@@ -32,6 +33,9 @@ class LabBackend(Backend):
     def __init__(self, memory_bytes: int = BootOptions.memory_bytes) -> None:
         self._memory_bytes = memory_bytes
         self._kernel: Kernel | None = None
+        self._cpus = queue.SimpleQueue[int]()
+        for cpu in sorted(os.sched_getaffinity(0)):
+            self._cpus.put(cpu)
 
     def up(self) -> dict[str, Any]:
         """Find the kernel."""
@@ -54,16 +58,29 @@ class LabBackend(Backend):
             mounts={CODE: target_code(CODE)},
             visible=(Path(sys.base_prefix),),
         )
-        with (run_dir / "runner.log").open("wb") as log, _cancelling():
+        with (run_dir / "runner.log").open("wb") as log, _cancelling(), self._cpu() as cpu:
             return run_in_lab(
                 command,
                 kernel=self._kernel.path,
-                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes),
+                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes, cpu=cpu),
                 share=run_dir,
                 stdout=_ProgressLines(progress),
                 stderr=log,
                 cancelled=cancelled,
             )
+
+    @contextmanager
+    def _cpu(self) -> Iterator[int | None]:
+        """Lend a processor to a run; there is none for more runs than processors."""
+        try:
+            cpu = self._cpus.get_nowait()
+        except queue.Empty:
+            yield None
+            return
+        try:
+            yield cpu
+        finally:
+            self._cpus.put(cpu)
 
 
 @contextmanager

@@ -22,7 +22,6 @@ def tcpdump_argv(interface: str, file: Path, snap_bytes: int) -> list[str]:
         str(BUFFER_KIB),
         "--time-stamp-precision",
         "nano",
-        "--immediate-mode",
         "--no-promiscuous-mode",
         "--relinquish-privileges",
         "root",

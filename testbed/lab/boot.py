@@ -12,7 +12,7 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -29,6 +29,9 @@ MIN_MEMORY_BYTES = 64 * 2**20
 DEFAULT_MEMORY_BYTES = 2**30
 
 GUEST_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+# Enough for thousands of connections; the kernel would take 8192 for a memory of 1 GiB.
+TCP_HASH_ENTRIES = 1024
 
 # Room for what the guest says of its command's end.
 STATUS_BYTES = 64
@@ -52,12 +55,15 @@ class BootOptions:
         seed: governs everything random in the guest.
         memory_bytes: the guest's memory; only what it touches is taken from the host.
         is_real_time: the guest's clock follows the host's instead of skipping idle time.
+        cpu: the host's processor to stay on; None: any. The kernel and its user processes take
+            turns, which costs a third less where they need not wake another processor.
         kernel_arguments: appended to the kernel's command line.
     """
 
     seed: int = 1
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     is_real_time: bool = False
+    cpu: int | None = None
     kernel_arguments: tuple[str, ...] = ()
 
 
@@ -101,6 +107,8 @@ def kernel_argv(kernel: Path, init: Path, options: BootOptions) -> list[str]:
         # No terminal as the kernel's console: then a panic prints the kernel's log.
         "console=none",
         "fb_tunnels=none",
+        # Every dump of sockets walks the whole table.
+        f"thash_entries={TCP_HASH_ENTRIES}",
         "seccomp=auto",
         f"testbed.seed={options.seed}",
         "testbed.writable=/proc/self/cwd",
@@ -154,7 +162,7 @@ def run_in_lab(
             (box / "status").write_text("\n" * STATUS_BYTES)
             out, err = Output(box / "stdout", stdout), Output(box / "stderr", stderr)
             with closing(out), closing(err):
-                guard.start()
+                guard.start(options.cpu)
                 _pump(guard, source, [out, err], cancelled or threading.Event())
             return _result(command, box)
         except BrokenPipeError:
@@ -191,9 +199,12 @@ class _Warden:
         _, said = self._process.communicate()
         return said.decode(errors="replace").strip()
 
-    def start(self) -> None:
+    def start(self, cpu: int | None) -> None:
         """Give the word to boot."""
         assert self._process.stdin is not None
+        if cpu is not None:
+            with suppress(OSError):  # a processor that is not ours after all
+                os.sched_setaffinity(self._process.pid, {cpu})
         self._process.stdin.write(b"g")
         self._process.stdin.flush()
 
