@@ -105,12 +105,14 @@ def _up(value: float) -> dict[str, Any]:
     return {"is_up": bool(value)}
 
 
+UP = "0 or 1"
+
 # column -> what it means, the greatest value, and what may be said of it
 COLUMNS: dict[str, tuple[Callable[[float], dict[str, Any]], float, str]] = {
     "rate_mbps": (_rate, MAX_RATE_MBPS, "a rate in Mbit/s"),
     "one_way_delay_ms": (_delay, MAX_DELAY_MS, "a delay in ms"),
     "loss": (_loss, math.nextafter(1, 0), "a fraction below 1"),
-    "up": (_up, 1, "0 or 1"),
+    "up": (_up, 1, UP),
 }
 
 
@@ -164,7 +166,8 @@ def _csv_step(place: str, head: list[str], row: list[str]) -> dict[str, Any]:
 
 
 def _csv_number(place: str, value: str, limit: float, what: str) -> float:
-    if not _NUMBER.fullmatch(value) or float(value) > limit:
+    is_number = _NUMBER.fullmatch(value) is not None and float(value) <= limit
+    if not is_number or (what == UP and float(value) not in (0, 1)):
         raise SpecError(f'{place}: "{value[:40]}" is not {what}')
     return float(value)
 

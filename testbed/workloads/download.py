@@ -87,7 +87,7 @@ class DownloadWorkload(Workload):
             self._attempt()
 
     def _attempt(self) -> None:
-        first = self._image.stat().st_size if self._image.exists() else 0
+        first = self._first_missing()
         number = len(self._attempts) + 1
         name = "curl" if number == 1 else f"curl.{number}"
         argv = self._over_transport(self._curl_argv(first))
@@ -97,6 +97,15 @@ class DownloadWorkload(Workload):
         self._attempts.append(
             {"path": self._path, "first_byte": first, "started_s": self._elapsed_s(), "name": name}
         )
+
+    def _first_missing(self) -> int:
+        """Return the byte from which to ask; a server has no part behind the file's end."""
+        if not self._image.exists():
+            return 0
+        last = self._plan["size_bytes"] - 1
+        if self._image.stat().st_size > last:
+            os.truncate(self._image, last)
+        return self._image.stat().st_size
 
     def _curl_argv(self, first_byte: int) -> list[str]:
         origin, proxy = self._plan["origin"], self._plan["proxy"]
@@ -148,12 +157,17 @@ class DownloadWorkload(Workload):
 
     def after_change(self, change: dict[str, Any]) -> None:
         """Change to another path, or wait for one."""
-        if change["change"] != "use_path":
+        if change["change"] != "use_path" or self._has_succeeded():
             return
         self._end_attempt()
         self._path = change["path"]
         if self._path is not None:
             self._attempt()
+
+    def _has_succeeded(self) -> bool:
+        """Say whether the file has come whole, which the runner is about to ask."""
+        is_running = self._current is not None and not self._is_waiting
+        return is_running and self._current is not None and self._current.returncode == 0
 
     def _end_attempt(self) -> None:
         self._close_pidfd()

@@ -36,8 +36,9 @@ class FileHandler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        self.send_response(206 if "Range" in self.headers else 200)
-        if "Range" in self.headers:
+        is_part = _FROM.fullmatch(self.headers.get("Range", "")) is not None
+        self.send_response(206 if is_part else 200)
+        if is_part:
             span = f"bytes {first}-{self.size_bytes - 1}/{self.size_bytes}"
             self.send_header("Content-Range", span)
         self.send_header("Content-Length", str(self.size_bytes - first))
