@@ -113,6 +113,9 @@ class MultipathClient:
     def endpoint_backup(self, name: str, is_backup: bool) -> None:
         """Make the endpoint of a path a backup, or no backup."""
         self._endpoints().set_backup(self._endpoint(name), is_backup)
+        others = tuple(flag for flag in self._flags[name] if flag != "backup")
+        # Kept for the endpoint that comes with the next address.
+        self._flags[name] = (*others, "backup") if is_backup else others
 
     def _add_routes(self, name: str) -> None:
         """Add the default routes by this path: for its own address, and for all others."""
