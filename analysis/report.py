@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what follows from a run next to it; with `load`, the only module that touches files.
+"""Write what follows from a run next to it; only this, `load` and `files` touch files.
 
 Everything is made in a new directory that replaces derived/ at the end: a report is complete or it
 is not there. Nothing in derived/ is the only copy of anything.
@@ -7,6 +7,7 @@ is not there. Nothing in derived/ is the only copy of anything.
 
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
@@ -19,16 +20,15 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
-from matplotlib.figure import Figure
 
-from analysis import metrics, plots, ride, style
+from analysis import metrics, plots, ride
 from analysis.columns import slices
+from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
 from analysis.packets import PACKET_SCHEMA
 from analysis.tables import Frames
 from analysis.verdict import Verdict, judge_frames
 
-PNG_DPI = 160
 GROUP_ROWS = 1 << 20  # of a Parquet file: rows in memory at once
 
 
@@ -70,11 +70,12 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
         _write_table(work / "packets.parquet", packets, PACKET_SCHEMA, stamp)
         for name, table in results.items():
             _write_frame(work / f"{name}.parquet", table, stamp)
-        _write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
-        _write_json(work / "summary.json", {**summary, **stamp})
+        write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
+        write_json(work / "summary.json", {**summary, **stamp})
         figure = plots.throughput_figure(frames, warning=verdict.warning)
-        _write_figure(work / "throughput", figure, stamp)
-        _replace(work, run_dir / "derived")
+        about = f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
+        write_figure(work / "throughput", figure, stamp["code"], about)
+        replace_directory(work, run_dir / "derived")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Report(run_dir / "derived", verdict, summary)
@@ -164,10 +165,10 @@ def code_hash() -> str:
 
 def _write_frame(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
     """Write a table, some rows at a time: turned into Arrow's form it is there twice."""
-    parts = (pa.Table.from_pandas(table[part], preserve_index=False)
-             for part in slices(len(table), GROUP_ROWS))  # fmt: skip
-    schema = pa.Table.from_pandas(table[:0], preserve_index=False).schema
-    _write_table(file, parts, schema, stamp)
+    first, *rest = [table[part] for part in slices(len(table), GROUP_ROWS)] or [table]
+    head = pa.Table.from_pandas(first, preserve_index=False)
+    tail = (pa.Table.from_pandas(part, head.schema, preserve_index=False) for part in rest)
+    _write_table(file, itertools.chain([head], tail), head.schema, stamp)
 
 
 def _write_table(
@@ -178,28 +179,3 @@ def _write_table(
     with pq.ParquetWriter(file, schema.with_metadata(known), compression="zstd") as writer:
         for part in parts:
             writer.write_table(part)
-
-
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def _write_figure(stem: Path, figure: Figure, stamp: dict[str, Any]) -> None:
-    """Write PNG and PDF; without dates, so that the same run gives the same bytes."""
-    code, text = stamp["code"], f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
-    png = {"Software": code, "Description": text}
-    pdf = {"Creator": code, "Producer": "matplotlib", "Subject": text, "CreationDate": None}
-    with style.settings():
-        figure.savefig(stem.with_suffix(".png"), dpi=PNG_DPI, metadata=png)
-        figure.savefig(stem.with_suffix(".pdf"), metadata=pdf)
-
-
-def _replace(new: Path, old: Path) -> None:
-    """Put a finished directory in the place of the one before it."""
-    new.chmod(0o755)
-    if old.exists():
-        old.replace(aside := new.with_name(new.name + "-old"))
-        new.replace(old)
-        shutil.rmtree(aside)
-    else:
-        new.replace(old)

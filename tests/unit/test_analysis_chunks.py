@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import columns
+from analysis import columns, report
 from analysis.columns import Column
 from analysis.load import RunDirectory, load_run
 from analysis.packets import Ends, own_packets
@@ -34,6 +34,7 @@ def test_small_chunks_on_disk_give_what_one_chunk_in_memory_gives(
 ) -> None:
     whole = report_of(case, tmp_path / "whole", 1 << 20)
     monkeypatch.setattr(columns, "SPILL_BYTES", 64)
+    monkeypatch.setattr(report, "GROUP_ROWS", 13)
     parts = report_of(case, tmp_path / "parts", 7)
 
     assert {file.name for file in parts.iterdir()} == {file.name for file in whole.iterdir()}

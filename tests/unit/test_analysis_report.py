@@ -80,7 +80,7 @@ def test_a_failure_leaves_the_earlier_report(
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(report, "_write_figure", fail)
+    monkeypatch.setattr(report, "write_figure", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(directory)
 
