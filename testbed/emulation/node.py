@@ -110,4 +110,5 @@ def _make_room_for_descriptors(nodes: int) -> None:
         import resource  # small networks do without it
 
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, max(wanted, hard)))
+        is_enough = hard >= wanted or hard == resource.RLIM_INFINITY
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard if is_enough else wanted))
