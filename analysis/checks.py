@@ -38,8 +38,8 @@ OPENER_COUNTERS = (
 EXPECTED_AFTER_S = 3.0
 # Where a link's rate is checked, and what is allowed above it: the packets at either edge.
 WINDOW_S, SLACK_BYTES = 1.0, 2 * ride.OPPORTUNITY_BYTES
-# How long after a run's end its captures may still go on.
-DRAIN_S = 2.0
+# How long after a run's end its captures may still go on: until the network is silent.
+DRAIN_S = 15.0
 # The clocks of capture and emulation are one; this is for the microseconds of tcp_info.
 RTT_TOLERANCE_FRACTION, RTT_TOLERANCE_MS = 0.005, 0.01
 

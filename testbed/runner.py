@@ -46,8 +46,9 @@ from testbed.workloads.base import Workload
 COLLECTOR_TOOLS = ("tcpdump", "ss")
 PROGRESS_STEP_S = 1.0
 
-# What tcpdump has not read when it ends is lost; reading takes it no virtual time.
-CAPTURE_DRAIN_S = 1.5
+# What tcpdump has not read when it ends is lost. It is woken once a second, so the network must
+# have been silent for longer than that; what waits in a queue may take a while to arrive.
+SILENCE_S, LONGEST_DRAIN_S = 1.5, 12.0
 
 # A run begins with a second of the clock, so that what came before it does not shift it: how
 # long Python takes to start depends on how its files lie on this machine, by a tick or two.
@@ -120,7 +121,7 @@ class Run:
         self._record("end")
         self._write_texts("end")
         report("stop", self._elapsed_s())
-        time.sleep(CAPTURE_DRAIN_S)
+        self._wait_for_silence()
         captures.close()
         return {
             "started_unix_s": unix_ns / 1e9,
@@ -132,6 +133,16 @@ class Run:
                 "ended_s": (ended_ns - self._start_ns) / 1e9,
             },
         }
+
+    def _wait_for_silence(self) -> None:
+        """Return when no link has carried anything for a while, or its time is up."""
+        before: Any = None
+        for _ in range(round(LONGEST_DRAIN_S / SILENCE_S)):
+            now = self._network.link_counters()
+            if now == before:
+                return
+            before = now
+            time.sleep(SILENCE_S)
 
     def _start_captures(self, stack: ExitStack) -> None:
         captures = [
