@@ -35,7 +35,8 @@ def show_links(run_dir: Path) -> None:
     for path, rtt in json.loads((run_dir / "raw/paths.rtt.json").read_text()).items():
         error_us = max(abs(measured - rtt["asked_us"]) for measured in rtt["measured_us"])
         print(
-            f"    path {path}: asked {rtt['asked_us'] / 1e3:.3f} ms, off by {error_us:.1f} us at most"
+            f"    path {path}: asked {rtt['asked_us'] / 1e3:.3f} ms, "
+            f"off by {error_us:.1f} us at most"
         )
     plan = json.loads((run_dir / "run.json").read_text())
     samples = pd.read_parquet(run_dir / "derived/link_samples.parquet")

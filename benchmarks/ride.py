@@ -45,7 +45,8 @@ def main() -> None:
         virtual_s = sum(one["virtual_s"] for one in found["runs"])
         verdicts = ", ".join(f"{one['mode']} {one['verdict']}" for one in found["runs"])
         print(
-            f"  six modes with the defaults: {virtual_s:.0f} virtual s in {call_s:.1f} s; {verdicts}"
+            f"  six modes with the defaults: {virtual_s:.0f} virtual s in {call_s:.1f} s; "
+            f"{verdicts}"
         )
 
 
