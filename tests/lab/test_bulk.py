@@ -161,13 +161,31 @@ def test_a_refused_connection_is_reported_and_the_other_flows_go_on(bulk, transp
     assert found["exit_status"] == 1
 
 
-def test_the_receiver_sleeps_until_there_is_a_quarter_of_a_megabyte(bulk):
-    size = 10_000_000
-    found = bulk("one_link", [{"size_bytes": size}])
-    greedy = bulk("one_link", [{"size_bytes": size}], 10_000_000, 0.01, 60, {"wake_bytes": 1})
+@pytest.mark.parametrize(
+    ("options", "near"),
+    [
+        ({"transport": "tcp"}, 0.01),
+        ({"transport": "mptcp"}, 0.02),
+        ({"transport": "tcp", "receive_buffer_bytes": 200_000}, 0.07),
+    ],
+)
+def test_a_receiver_that_sleeps_does_not_slow_its_flow_down(bulk, options, near):
+    """Where the receive window is the limit, what waits unread costs a sixteenth of it at most."""
+    flows = [{"size_bytes": 30_000_000, **options}]
+    found = bulk("one_link", flows, 100_000_000, 0.02)
+    eager = bulk("one_link", flows, 100_000_000, 0.02, 60, {"wake_bytes": 1})
 
-    assert found["receiver_wakeups"] < size / (256 << 10) + 10
-    assert greedy["receiver_wakeups"] > 20 * found["receiver_wakeups"]
+    goodputs = [result["flows"][0]["goodput_mbps"] for result in (found, eager)]
+    assert goodputs[0] == pytest.approx(goodputs[1], rel=near)
+    assert eager["receiver_wakeups"] > 5 * found["receiver_wakeups"]
+
+
+def test_blocks_larger_than_the_receive_window_do_not_stop_the_flow(bulk, tmp_path):
+    flows = [{"size_bytes": 3_000_000, "block_bytes": 1_000_000, "receive_buffer_bytes": 50_000}]
+    found = bulk("one_link", flows, 10_000_000, 0.01, 60, {"record_blocks": True})
+
+    assert found["flows"][0]["goodput_mbps"] > 8
+    assert len(parse_blocks((tmp_path / "bulk.0.blocks.bin").read_bytes())) == 3
 
 
 def test_a_run_that_ends_before_the_flows_counts_what_has_arrived(bulk):
