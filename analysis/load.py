@@ -6,23 +6,30 @@ a run whose captures cannot be read has failed, not crashed.
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa  # type: ignore[import-untyped]
 
 from analysis import sockets, streams, subflows, tables
+from analysis.attempts import limit_to_attempts
+from analysis.packets import count_foreign, own_packets, packet_table
+from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
+from analysis.parse.mptcp_events import parse_mptcp_events
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
 from analysis.parse.ss import parse_ss
 from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
+from analysis.survey import Survey, Surveyor
 from analysis.tables import Frames, Origin
 from testbed.errors import RunInvalid, TestbedError
 
 T = TypeVar("T")
-CHUNK_PACKETS = 1 << 18  # a table has a cost of its own, so fewer than the parser would make
+CHUNK_PACKETS = 1 << 17  # about 40 MB of memory
 
 
 def load_run(run_dir: Path) -> Frames:
@@ -39,10 +46,14 @@ class RunDirectory:
 
     Args:
         path: the directory that holds run.json, manifest.json and raw/.
+        chunk_packets: how many packets to work on at once. The results do not depend on it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, chunk_packets: int = CHUNK_PACKETS) -> None:
         self.path = path
+        self.chunk_packets = chunk_packets
+        # Where there is room for the captures there is room for what is kept of them.
+        self.spill = path if os.access(path, os.W_OK) else None
         self.problems: list[str] = []
         self.sources: list[str] = []
         self.run = self._required_json("run.json")
@@ -57,26 +68,30 @@ class RunDirectory:
 
     def load(self) -> Frames:
         """Read all tables."""
-        packets, events, captures = self._captures()
-        packets["subflow"] = subflows.number_subflows(packets)
-        events = subflows.place_events(events, packets)
-        flows = subflows.describe_subflows(packets, events)
+        survey, captures = self._captures()
+        flows = subflows.describe_subflows(survey.firsts, survey.opening, survey.events)
         tcp, mptcp = self._sockets(flows)
-        data = streams.received_data(packets, flows)
+        data, delivered = streams.follow(
+            survey.segments, flows, chunk_rows=self.chunk_packets, folder=self.spill
+        )
         return Frames(
             run_id=self.run_id,
             run=self.run,
             manifest=self.manifest,
-            packets=packets,
-            events=events,
+            traffic=survey.traffic,
+            events=survey.events,
             subflows=flows,
             data=data,
-            delivered=streams.delivered_data(data),
+            delivered=limit_to_attempts(delivered, flows, self.manifest.get("workload") or {}),
             sockets=tcp,
             connections=mptcp,
             counters=self._counters(),
             links=self._links(),
             captures=captures,
+            link_samples=self._link_samples(),
+            mptcp_events=self._mptcp_events(),
+            base_rtt=self._base_rtt(),
+            blocks=self._blocks(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -107,29 +122,45 @@ class RunDirectory:
     def _origin(self, host: str, path: str = "") -> Origin:
         return Origin(self.run_id, host, path, self.start_ns)
 
-    def _captures(self) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-        """Read the captures of the interfaces that carry a path."""
-        packets = [tables.empty(tables.PACKET_COLUMNS)]
-        events = [tables.empty(tables.EVENT_COLUMNS)]
-        captures = [tables.empty(tables.CAPTURE_COLUMNS)]
-        for capture in self.run.get("captures", []):
-            place = self._path_of(capture)
-            if place is None:
-                continue
+    def packet_tables(self, flows: pd.DataFrame) -> Iterator[pa.Table]:
+        """Yield the table of packets chunk by chunk, from the captures.
+
+        Args:
+            flows: Frames.subflows, as load() made them.
+        """
+        numbers = subflows.numbers_of(flows)
+        for capture, place in self._places():
             origin = self._origin(place["node"], place["name"])
+            for chunk in self._chunks(capture["file"], []):
+                own = own_packets(chunk, path_addresses(place))
+                if own.number.size:
+                    yield packet_table(own, origin, numbers)
+
+    def _captures(self) -> tuple[Survey, pd.DataFrame]:
+        """Read the captures of the interfaces that carry a path."""
+        surveyor = Surveyor(self.run_id, self.spill)
+        captures = [tables.empty(tables.CAPTURE_COLUMNS)]
+        for capture, place in self._places():
             others = self._other_addresses(place)
-            first, foreign = len(packets), 0
-            for chunk in self._chunks(capture["file"]):
+            counts = {"packets": 0, "foreign_packets": 0}
+            for chunk in self._chunks(capture["file"], self.problems):
                 if not self.start_ns and len(chunk.packets):
                     # The run failed before it said when it started: its first packet has to do.
                     self.start_ns = int(chunk.packets["t_ns"][0])
-                    origin = self._origin(place["node"], place["name"])
-                packets.append(tables.packet_rows(chunk, origin, path_addresses(place)))
-                events.append(tables.event_rows(chunk.events, origin))
-                foreign += tables.count_foreign(chunk, others)
-            counts = {"packets": sum(map(len, packets[first:])), "foreign_packets": foreign}
+                own = own_packets(chunk, path_addresses(place))
+                surveyor.add(own, chunk.events, self._origin(place["node"], place["name"]))
+                counts["packets"] += own.number.size
+                counts["foreign_packets"] += count_foreign(chunk, others)
+            origin = self._origin(place["node"], place["name"])
             captures.append(self._statistics(capture["file"], counts, origin))
-        return tables.concat(packets), tables.concat(events), tables.concat(captures)
+        return surveyor.finish(), tables.concat(captures)
+
+    def _places(self) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Yield each capture of an interface that carries a path, and the path."""
+        for capture in self.run.get("captures", []):
+            place = self._path_of(capture)
+            if place is not None:
+                yield capture, place
 
     def _path_of(self, capture: dict[str, Any]) -> dict[str, Any] | None:
         """Return the path whose interface was captured; two paths may share an interface."""
@@ -147,18 +178,19 @@ class RunDirectory:
         ]
         return [address for other in others for address in path_addresses(other)]
 
-    def _chunks(self, file: str) -> Iterator[Chunk]:
+    def _chunks(self, file: str, problems: list[str]) -> Iterator[Chunk]:
         """Yield the chunks of raw/FILE; a file that is malformed ends early, with a problem."""
         name = f"raw/{file}"
         try:
             # A mapping, so that the size does not matter.
             data = np.memmap(self.path / name, dtype=np.uint8, mode="r")
-            self.sources.append(name)
-            yield from iter_packets(data, CHUNK_PACKETS)
+            if name not in self.sources:
+                self.sources.append(name)
+            yield from iter_packets(data, self.chunk_packets)
         except OSError:
-            self.problems.append(f"{name} is missing")
+            problems.append(f"{name} is missing")
         except (TestbedError, ValueError) as e:  # numpy maps no empty file
-            self.problems.append(f"{name}: {e}")
+            problems.append(f"{name}: {e}")
 
     def _statistics(self, file: str, counts: dict[str, int], origin: Origin) -> pd.DataFrame:
         """Return the row of Frames.captures for one capture."""
@@ -210,6 +242,51 @@ class RunDirectory:
             self._read(f"links.{when}.json", json.loads, none) for when in ("start", "end")
         )
         return tables.link_rows(start, end, self._origin(""))
+
+    def _link_samples(self) -> pd.DataFrame:
+        """Read the link counters over time, which older runs do not have."""
+        parts = [tables.empty(tables.LINK_SAMPLE_COLUMNS)]
+        if self._wants("links"):
+            none: list[dict[str, Any]] = []
+            lines = self._read("links.jsonl", _json_lines, none)
+            parts.append(tables.link_sample_rows(lines, self._origin("")))
+        return tables.concat(parts)
+
+    def _mptcp_events(self) -> pd.DataFrame:
+        """Read what the kernel said of connections and subflows."""
+        parts = [tables.empty(tables.MPTCP_EVENT_COLUMNS)]
+        for file in sorted((self.path / "raw").glob("*.mptcp_events.bin")):
+            events = self._read(file.name, parse_mptcp_events, None)
+            if events is not None:
+                origin = self._origin(file.name.removesuffix(".mptcp_events.bin"))
+                parts.append(tables.mptcp_event_rows(events, origin))
+        return tables.concat(parts)
+
+    def _blocks(self) -> pd.DataFrame | None:
+        """Read the time-stamped blocks, if the workload recorded some."""
+        workload = self.run.get("workload") or {}
+        if not workload.get("record_blocks"):
+            return None
+        receivers = receiving_nodes(workload)
+
+        def rows(raw: bytes) -> pd.DataFrame:
+            return block_rows(parse_blocks(raw), self.run_id, self.start_ns, receivers)
+
+        files = sorted((self.path / "raw").glob("*.blocks.bin"))
+        parts = [self._read(file.name, rows, None) for file in files]
+        found = [part for part in parts if part is not None]
+        return tables.concat(found) if found else None
+
+    def _base_rtt(self) -> dict[str, Any]:
+        none: dict[str, Any] = {}
+        return self._read("paths.rtt.json", json.loads, none) if self._wants("links") else none
+
+    def _wants(self, collector: str) -> bool:
+        return collector in (self.run.get("collectors") or {})
+
+
+def _json_lines(raw: bytes) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in raw.splitlines() if line.strip()]
 
 
 def path_addresses(path: dict[str, Any]) -> list[str]:

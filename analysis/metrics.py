@@ -6,18 +6,22 @@ could read, each counted once; a handover gap is the longest time without goodpu
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.columns import slices
 from analysis.ride import Coverage
-from analysis.tables import KEYS, RX, Frames
+from analysis.tables import KEYS, Frames, Traffic
 
 BIN_S = 0.5
 # A gap belongs to a change of coverage if it begins from this long before to this long after it:
 # a queue drains first, and what was lost blocks the rest only when the reader reaches it.
 BEFORE_S, AFTER_S = 0.5, 10.0
+SLICE_ROWS = 1 << 20  # rows of a long table that are worked on at once
+STEADY_AFTER = 0.25  # of the time, which is left out of averages
 STALL_S = 1.0  # a gap that a user of the application would notice
 
 
@@ -27,11 +31,28 @@ def bin_edges(end_s: float, bin_s: float = BIN_S) -> npt.NDArray[np.float64]:
     return np.linspace(0.0, count * bin_s, count + 1)
 
 
-def throughput(packets: pd.DataFrame, end_s: float, bin_s: float = BIN_S) -> pd.DataFrame:
+def binned(
+    t_s: npt.NDArray[np.float64], weights: npt.NDArray[Any], edges: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the sum of the weights in each bin.
+
+    A bin holds its left edge but not its right one; the last holds both.
+    """
+    sums = np.zeros(edges.size - 1)
+    for part in slices(t_s.size, SLICE_ROWS):
+        times = t_s[part]
+        place = np.searchsorted(edges, times, side="right") - 1
+        place[times == edges[-1]] = sums.size - 1
+        is_in = (place >= 0) & (place < sums.size)
+        sums += np.bincount(place[is_in], weights=weights[part][is_in], minlength=sums.size)
+    return sums
+
+
+def throughput(traffic: list[Traffic], end_s: float, bin_s: float = BIN_S) -> pd.DataFrame:
     """Return IP bytes and throughput per host, path, direction and bin.
 
     Args:
-        packets: Frames.packets.
+        traffic: Frames.traffic.
         end_s: end of the run; the last bin may reach past it.
 
     Returns:
@@ -39,13 +60,12 @@ def throughput(packets: pd.DataFrame, end_s: float, bin_s: float = BIN_S) -> pd.
         (Mbit/s). Empty bins are rows with 0.
     """
     edges = bin_edges(end_s, bin_s)
-    groups = packets.groupby(["run_id", "host", "path", "direction"], observed=True, sort=True)
     parts = []
-    for (run_id, host, path, direction), part in groups:
-        counts, _ = np.histogram(part["t_s"], edges, weights=part["ip_bytes"])
+    for part in traffic:
+        counts = binned(part.t_s, part.ip_bytes, edges)
         parts.append(pd.DataFrame({
-            "run_id": run_id, "t_s": edges[:-1], "host": host, "path": path, "subflow": -1,
-            "direction": direction, "ip_bytes": counts.astype(np.int64),
+            "run_id": part.run_id, "t_s": edges[:-1], "host": part.host, "path": part.path,
+            "subflow": -1, "direction": part.direction, "ip_bytes": counts.astype(np.int64),
             "throughput_mbps": counts * 8 / bin_s / 1e6,
         }))  # fmt: skip
     columns = [*KEYS, "direction", "ip_bytes", "throughput_mbps"]
@@ -56,15 +76,24 @@ def goodput(delivered: pd.DataFrame, end_s: float, bin_s: float = BIN_S) -> pd.D
     """Return application bytes that became readable, and goodput, per bin.
 
     Args:
-        delivered: what streams.delivered_data returned.
+        delivered: Frames.delivered.
     """
     edges = bin_edges(end_s, bin_s)
-    counts, _ = np.histogram(delivered["t_s"], edges, weights=delivered["bytes"])
+    counts = binned(delivered["t_s"].to_numpy(), delivered["bytes"].to_numpy(), edges)
     names = {name: delivered[name].iloc[0] if len(delivered) else "" for name in ("run_id", "host")}
     return pd.DataFrame({
         **names, "t_s": edges[:-1], "path": "", "subflow": -1, "bytes": counts.astype(np.int64),
         "goodput_mbps": counts * 8 / bin_s / 1e6,
     })[[*KEYS, "bytes", "goodput_mbps"]]  # fmt: skip
+
+
+def steady_goodput_mbps(delivered: pd.DataFrame, first_s: float, last_s: float) -> float:
+    """Return the goodput without the first quarter of the time, in which windows still grow."""
+    begin_s = first_s + STEADY_AFTER * (last_s - first_s)
+    if last_s <= begin_s:
+        return 0.0
+    t_s, size = delivered["t_s"].to_numpy(), delivered["bytes"].to_numpy()
+    return float(size[t_s > begin_s].sum() * 8 / (last_s - begin_s) / 1e6)
 
 
 def bytes_per_path(frames: Frames) -> pd.DataFrame:
@@ -75,12 +104,14 @@ def bytes_per_path(frames: Frames) -> pd.DataFrame:
         they had arrived), reinjected_bytes (sent again by MPTCP though they had arrived).
     """
     paths = [path["name"] for path in frames.run["topology"]["paths"]]
-    received = frames.packets[frames.packets["direction"] == RX]
-    totals = received.groupby("path", observed=True)[["ip_bytes", "payload_bytes"]].sum()
     stream = frames.data.groupby("path", observed=True)[["new_bytes", "reinjected_bytes"]].sum()
-    for table in (totals, stream):
-        table.index = table.index.astype("str")
-    table = totals.join(stream).reindex(paths).fillna(0).astype("int64")
+    stream.index = stream.index.astype("str")
+    table = stream.reindex(paths).fillna(0).astype("int64")
+    received = [frames.received(path) for path in paths]
+    ip_bytes = [int(part.ip_bytes.sum(dtype=np.int64)) if part else 0 for part in received]
+    payload_bytes = np.array([part.payload_bytes if part else 0 for part in received], np.int64)
+    table.insert(0, "ip_bytes", ip_bytes)
+    table.insert(1, "payload_bytes", payload_bytes)
     again = table["payload_bytes"] - table["new_bytes"] - table["reinjected_bytes"]
     table.insert(3, "duplicate_bytes", again)
     return table.rename_axis("path").reset_index()
@@ -116,8 +147,8 @@ def handover_gaps(
     """Return the longest silences around each change of coverage, and in the whole run.
 
     Args:
-        data: what streams.received_data returned; packets without new bytes do not end a silence.
-        delivered: what streams.delivered_data returned.
+        data: Frames.data; packets without new bytes do not end a silence.
+        delivered: Frames.delivered.
         coverages: of the paths that come and go.
 
     Returns:
@@ -172,7 +203,7 @@ def coverage_use(data: pd.DataFrame, coverages: list[Coverage], end_s: float) ->
     """Return what each time of coverage brought.
 
     Args:
-        data: what streams.received_data returned.
+        data: Frames.data.
         coverages: of the paths that come and go.
         end_s: end of the download; later coverage is left out.
 
@@ -182,11 +213,11 @@ def coverage_use(data: pd.DataFrame, coverages: list[Coverage], end_s: float) ->
     """
     rows = []
     for coverage in coverages:
-        mine = data[data["path"] == coverage.path]
+        is_mine = data["path"] == coverage.path
+        t_s, new_bytes = (data[name].to_numpy()[is_mine] for name in ("t_s", "new_bytes"))
         for number, (first_s, last_s) in enumerate(coverage.spans, 1):
             if first_s < end_s:
-                is_in = mine["t_s"].between(first_s, last_s, inclusive="left")
-                size = int(mine.loc[is_in, "new_bytes"].sum())
+                size = int(new_bytes[slice(*np.searchsorted(t_s, (first_s, last_s)))].sum())
                 covered_s = min(last_s, end_s) - first_s
                 rows.append(("", first_s, "", coverage.path, -1, number, covered_s, size))
     table = pd.DataFrame(rows, columns=[*KEYS, "station", "covered_s", "new_bytes"])
@@ -238,6 +269,6 @@ def download_span(frames: Frames) -> tuple[float, float]:
 
 def run_end_s(frames: Frames) -> float:
     """Return the end of the run, seconds since its start: the download's, or what came after."""
-    last_s = float(frames.packets["t_s"].max()) if len(frames.packets) else 0.0
+    _, last_s = frames.packet_span_s() or (0.0, 0.0)
     said_s = float(frames.manifest.get("virtual_s") or 0.0)
     return max(download_span(frames)[1], last_s, said_s)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write what follows from a run next to it; with `load`, the only module that touches files.
+"""Write what follows from a run next to it; only this, `load` and `files` touch files.
 
 Everything is made in a new directory that replaces derived/ at the end: a report is complete or it
 is not there. Nothing in derived/ is the only copy of anything.
@@ -7,23 +7,29 @@ is not there. Nothing in derived/ is the only copy of anything.
 
 import functools
 import hashlib
+import itertools
 import json
 import shutil
 import tempfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from analysis import metrics, plots, ride, style
-from analysis.load import load_run
+from analysis import metrics, plots, ride
+from analysis.columns import slices
+from analysis.files import replace_directory, write_figure, write_json
+from analysis.load import CHUNK_PACKETS, RunDirectory
+from analysis.packets import PACKET_SCHEMA
 from analysis.tables import Frames
 from analysis.verdict import Verdict, judge_frames
 
-PNG_DPI = 160
+GROUP_ROWS = 1 << 20  # of a Parquet file: rows in memory at once
 
 
 @dataclass(frozen=True)
@@ -41,50 +47,58 @@ class Report:
     summary: dict[str, Any]
 
 
-def write_report(run_dir: Path) -> Report:
+def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
     """Write tables, figures, verdict and summary of a run to its derived/ directory.
 
     Args:
         run_dir: a run directory; raw/, run.json and manifest.json are only read.
+        chunk_packets: how many packets to work on at once. The results do not depend on it.
 
     Raises:
         RunInvalid: run.json or manifest.json cannot be read.
     """
     run_dir = Path(run_dir)
-    frames = load_run(run_dir)
+    directory = RunDirectory(run_dir, chunk_packets)
+    frames = directory.load()
     results = measure(frames)
     verdict = judge_frames(frames)
     summary = summarise(frames, results, verdict)
     stamp = provenance(frames)
     work = Path(tempfile.mkdtemp(prefix=".derived-", dir=run_dir))
     try:
+        packets = directory.packet_tables(frames.subflows)
+        _write_table(work / "packets.parquet", packets, PACKET_SCHEMA, stamp)
         for name, table in results.items():
-            _write_table(work / f"{name}.parquet", table, stamp)
-        _write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
-        _write_json(work / "summary.json", {**summary, **stamp})
+            _write_frame(work / f"{name}.parquet", table, stamp)
+        write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
+        write_json(work / "summary.json", {**summary, **stamp})
         figure = plots.throughput_figure(frames, warning=verdict.warning)
-        _write_figure(work / "throughput", figure, stamp)
-        _replace(work, run_dir / "derived")
+        about = f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
+        write_figure(work / "throughput", figure, stamp["code"], about)
+        replace_directory(work, run_dir / "derived")
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Report(run_dir / "derived", verdict, summary)
 
 
 def measure(frames: Frames) -> dict[str, pd.DataFrame]:
-    """Return every table of the report by the name of its file."""
+    """Return every table of the report but that of packets, by the name of its file."""
     end_s = metrics.run_end_s(frames)
+    blocks = {} if frames.blocks is None else {"blocks": frames.blocks}
     return {
-        "packets": frames.packets,
+        **blocks,
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
         "connections": frames.connections,
         "counters": frames.counters,
         "links": frames.links,
+        "link_samples": frames.link_samples,
+        "mptcp_events": frames.mptcp_events,
         "captures": frames.captures,
         "data": frames.data,
         "delivered": frames.delivered,
-        "throughput": metrics.throughput(frames.packets, end_s),
+        "throughput": metrics.throughput(frames.traffic, end_s),
         "goodput": metrics.goodput(frames.delivered, end_s),
         "bytes_per_path": metrics.bytes_per_path(frames),
         "handover_gaps": metrics.handover_gaps(
@@ -99,22 +113,30 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
 def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> dict[str, Any]:
     """Return the run in a few numbers.
 
-    goodput_mbps is application bytes per download time; download_s is None where the download did
-    not end by itself; handover_gap_max_s is the longest time
-    without goodput around a change of coverage, or in the whole run if there was none.
+    goodput_mbps is application bytes per download time, steady_goodput_mbps that without the first
+    quarter of the time; download_s is None where there was no download or it did not end by itself;
+    handover_gap_max_s is the longest time without goodput around a change of coverage, or in the
+    whole run if there was none. Retransmitted bytes are TCP's, at all sampled hosts; reinjected
+    ones are those that MPTCP sent again though they had arrived.
     """
-    has_ended = (frames.manifest.get("workload") or {}).get("exit_status") == 0
+    workload = frames.manifest.get("workload") or {}
     first_s, last_s = metrics.download_span(frames)
     seconds, size = last_s - first_s, int(frames.delivered["bytes"].sum())
+    is_download = (frames.run.get("workload") or {}).get("name", "download") == "download"
+    has_ended = is_download and workload.get("exit_status") == 0
     gaps = results["handover_gaps"]
     changes = gaps[gaps["change"] != "overall"]
     gap_s = (changes if len(changes) else gaps)["gap_delivered_s"].max()
-    per_path = results["bytes_per_path"].set_index("path")["new_bytes"]
+    per_path = results["bytes_per_path"].set_index("path")
+    sent_again = results["retransmissions"]["retransmitted_bytes"].sum()
     return {
         "goodput_mbps": size * 8 / seconds / 1e6 if seconds > 0 else 0.0,
+        "steady_goodput_mbps": metrics.steady_goodput_mbps(frames.delivered, first_s, last_s),
         "download_s": seconds if has_ended else None,
         "handover_gap_max_s": None if pd.isna(gap_s) else float(gap_s),
-        "bytes_per_path": {str(path): int(count) for path, count in per_path.items()},
+        "bytes_per_path": {str(path): int(n) for path, n in per_path["new_bytes"].items()},
+        "retransmitted_bytes": int(sent_again),
+        "reinjected_bytes": int(per_path["reinjected_bytes"].sum()),
         "verdict": verdict.status,
         "verdict_reasons": [reason.message for reason in verdict.reasons],
         "virtual_s": frames.manifest.get("virtual_s"),
@@ -141,31 +163,19 @@ def code_hash() -> str:
     return digest.hexdigest()[:12]
 
 
-def _write_table(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
-    table.attrs.update(stamp)  # pandas keeps these in the file and gives them back
-    table.to_parquet(file, engine="pyarrow", compression="zstd", index=False)
+def _write_frame(file: Path, table: pd.DataFrame, stamp: dict[str, Any]) -> None:
+    """Write a table, some rows at a time: turned into Arrow's form it is there twice."""
+    first, *rest = [table[part] for part in slices(len(table), GROUP_ROWS)] or [table]
+    head = pa.Table.from_pandas(first, preserve_index=False)
+    tail = (pa.Table.from_pandas(part, head.schema, preserve_index=False) for part in rest)
+    _write_table(file, itertools.chain([head], tail), head.schema, stamp)
 
 
-def _write_json(file: Path, content: dict[str, Any]) -> None:
-    file.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
-
-
-def _write_figure(stem: Path, figure: Figure, stamp: dict[str, Any]) -> None:
-    """Write PNG and PDF; without dates, so that the same run gives the same bytes."""
-    code, text = stamp["code"], f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
-    png = {"Software": code, "Description": text}
-    pdf = {"Creator": code, "Producer": "matplotlib", "Subject": text, "CreationDate": None}
-    with style.settings():
-        figure.savefig(stem.with_suffix(".png"), dpi=PNG_DPI, metadata=png)
-        figure.savefig(stem.with_suffix(".pdf"), metadata=pdf)
-
-
-def _replace(new: Path, old: Path) -> None:
-    """Put a finished directory in the place of the one before it."""
-    new.chmod(0o755)
-    if old.exists():
-        old.replace(aside := new.with_name(new.name + "-old"))
-        new.replace(old)
-        shutil.rmtree(aside)
-    else:
-        new.replace(old)
+def _write_table(
+    file: Path, parts: Iterable[pa.Table], schema: pa.Schema, stamp: dict[str, Any]
+) -> None:
+    # pandas takes this for the attributes of the table.
+    known = {**(schema.metadata or {}), b"PANDAS_ATTRS": json.dumps(stamp).encode()}
+    with pq.ParquetWriter(file, schema.with_metadata(known), compression="zstd") as writer:
+        for part in parts:
+            writer.write_table(part)

@@ -33,17 +33,32 @@ class Coverage:
 
 def coverages(run: dict[str, Any]) -> list[Coverage]:
     """Return the coverage of the paths that come and go, from run.json."""
-    stations = (run.get("ride") or {}).get("stations")
-    if stations is None:
-        return []
-    spans = tuple(sorted((float(start), float(end)) for start, end in stations))
-    return [Coverage(COVERED_PATH, spans)]
+    known = run.get("coverage")
+    if known is None:
+        stations = (run.get("ride") or {}).get("stations")
+        known = {} if stations is None else {COVERED_PATH: stations}
+    return [Coverage(path, _spans(spans)) for path, spans in known.items()]
+
+
+def _spans(spans: list[Any]) -> tuple[tuple[float, float], ...]:
+    return tuple(sorted((float(start), float(end)) for start, end in spans))
 
 
 def coverage_of(run: dict[str, Any], path: str) -> Coverage:
     """Return the coverage of one path; one that is not said to come and go is always there."""
     known = {coverage.path: coverage for coverage in coverages(run)}
     return known.get(path, Coverage(path, ((0.0, float("inf")),)))
+
+
+def expected_use(run: dict[str, Any], path: str) -> Coverage | None:
+    """Return when a path was to carry data in the run's mode; None if never.
+
+    A run that does not say was to use every path whenever it was covered.
+    """
+    known = run.get("expected_use")
+    if known is None:
+        return coverage_of(run, path)
+    return Coverage(path, _spans(known[path])) if path in known else None
 
 
 @dataclass(frozen=True)
@@ -91,18 +106,62 @@ def opportunities_s(trace: dict[str, Any], until_s: float) -> npt.NDArray[np.flo
     return np.sort(times[(times >= 0) & (times <= until_s)])
 
 
-def capacity_bytes(way: dict[str, Any], edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def direction_of(run: dict[str, Any], link: str, direction: str) -> dict[str, Any]:
+    """Return one direction of a link, as in run.json."""
+    found: dict[str, Any] = next(
+        one[direction] for one in run["topology"]["links"] if one["name"] == link
+    )
+    return found
+
+
+def link_changes(run: dict[str, Any], link: str, direction: str) -> list[dict[str, Any]]:
+    """Return the timed changes of one direction of a link, in order of time."""
+    found = []
+    for event in run.get("events") or []:
+        if event.get("link") != link:
+            continue
+        if event["change"] in ("link_down", "link_up"):
+            found.append({"at_s": event["at_s"], "is_up": event["change"] == "link_up"})
+        elif event.get("direction") == direction:
+            found.append(event)
+    return sorted(found, key=lambda change: float(change["at_s"]))
+
+
+def rate_at(way: dict[str, Any], changes: list[dict[str, Any]], at_s: float) -> float:
+    """Return a link's rate in bit/s at a time; inf if it is unlimited, 0 while it is down."""
+    rate, is_up = way.get("rate_bps"), True
+    for change in changes:
+        if change["at_s"] > at_s:
+            break
+        rate, is_up = change.get("rate_bps", rate), change.get("is_up", is_up)
+    if not is_up:
+        return 0.0
+    return float("inf") if rate is None else float(rate)
+
+
+def capacity_bytes(
+    way: dict[str, Any],
+    edges: npt.NDArray[np.float64],
+    changes: list[dict[str, Any]] | None = None,
+) -> npt.NDArray[np.float64]:
     """Return how many IP bytes a link's direction can carry in each bin; inf if unlimited.
 
     Args:
         way: one direction of a link in run.json.
         edges: n + 1 ascending times in seconds.
+        changes: of that direction, from link_changes.
     """
     trace = way.get("trace")
     if trace and trace.get("opportunities_ms"):
         times = opportunities_s(trace, float(edges[-1]))
         return np.diff(np.searchsorted(times, edges, side="left")).astype(float) * OPPORTUNITY_BYTES
-    rate_bps = way.get("rate_bps")
-    if rate_bps is None:
+    steps = [change for change in changes or [] if "rate_bps" in change]
+    times_s = np.array([0.0, *(change["at_s"] for change in steps)])
+    first = way.get("rate_bps")
+    rates = [np.inf if rate is None else float(rate)
+             for rate in (first, *(change["rate_bps"] for change in steps))]  # fmt: skip
+    if not np.isfinite(rates).all():
         return np.full(edges.size - 1, np.inf)
-    return np.diff(edges) * float(rate_bps) / 8
+    carried = np.concatenate([[0.0], np.cumsum(np.diff(times_s) * rates[:-1])]) / 8
+    place = np.maximum(np.searchsorted(times_s, edges, side="right") - 1, 0)
+    return np.diff(carried[place] + (edges - times_s[place]) * np.array(rates)[place] / 8)

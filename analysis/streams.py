@@ -6,140 +6,222 @@ another. Goodput counts it once, by its data sequence number (RFC 8684 section 3
 application it exists from the moment that all bytes before it are there.
 """
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.parse.mptcp import DSS_MAP, DSS_MAP8
-from analysis.tables import DATA_COLUMNS, DELIVERY_COLUMNS, KEYS, RX
+from analysis.columns import Column, Columns, slices
+from analysis.parse.places import Int64
+from analysis.positions import Arrays, place
+from analysis.tables import DATA_COLUMNS, DELIVERY_COLUMNS, KEYS
 
-Int64 = npt.NDArray[np.int64]
+KEY_TYPES = {"t_s": "f8", "subflow": "i4"}  # the other keys follow from the subflow
 
 
-def received_data(
-    packets: pd.DataFrame, subflows: pd.DataFrame, direction: str = RX
-) -> pd.DataFrame:
-    """Return the data packets of one direction with their place in the connection's stream.
+def follow(
+    segments: Arrays, subflows: pd.DataFrame, chunk_rows: int, folder: Path | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return what each data packet brought and when the application could read it.
+
+    A byte is usable when it and all bytes before it have arrived. A byte that never arrived ends
+    the connection's rows.
 
     Args:
-        packets: Frames.packets.
+        segments: received packets with payload, see survey.SEGMENT_COLUMNS.
         subflows: Frames.subflows.
-        direction: "rx" for what the captured host received.
+        chunk_rows: how many packets to work on at once. The result does not depend on it.
+        folder: where columns go that are too long for memory.
 
     Returns:
-        The key columns and DATA_COLUMNS, in order of time; without packets that cannot be placed.
+        Frames.data and Frames.delivered: the key columns and DATA_COLUMNS, in order of time,
+        without packets that cannot be placed; the key columns and DELIVERY_COLUMNS, path and
+        subflow being those of the packet that made the bytes usable.
     """
-    data = packets[(packets["direction"] == direction) & (packets["payload_bytes"] > 0)]
-    data = data.sort_values("t_ns", kind="stable").reset_index(drop=True)
-    numbers = subflows.set_index("subflow")
-    data["connection"] = data["subflow"].map(numbers["connection"]).astype("int32")
-    relative = _subflow_position(data, numbers[f"isn_{direction}"])
-    data["position"] = _stream_position(data, relative)
-    is_placed = (data["position"] >= 0).to_numpy()
-    data, relative = data[is_placed].reset_index(drop=True), relative[is_placed]
-    size = data["payload_bytes"].to_numpy().astype(np.int64)
-    data["new_bytes"] = _new_bytes(data["position"].to_numpy(), size, data["connection"])
-    data["reinjected_bytes"] = _new_bytes(relative, size, data["subflow"]) - data["new_bytes"]
-    return data[[*KEYS, *DATA_COLUMNS]]
+    segments = _in_order(segments, chunk_rows, folder)
+    count = segments["t_ns"].size
+    relative, position = (_blank(count, chunk_rows, folder) for _ in range(2))
+    known = place(segments, subflows, chunk_rows, relative, position)
+    ledger = _Ledger(_origins(position, segments["subflow"], known.connection, chunk_rows))
+    data = Columns({**KEY_TYPES, **DATA_COLUMNS}, folder)
+    delivered = Columns({**KEY_TYPES, **DELIVERY_COLUMNS}, folder)
+    for part in slices(count, chunk_rows):
+        rows = _placed(segments, relative, position, part)
+        rows["stream"] = known.connection[rows["subflow"]]
+        rows["connection"] = subflows["connection"].to_numpy()[rows["subflow"]]
+        brought = ledger.enter(rows)
+        data.append({**rows, "new_bytes": brought.new, "reinjected_bytes": brought.reinjected})
+        usable = {name: column[brought.usable] for name, column in rows.items()}
+        delivered.append({**usable, "bytes": brought.usable_bytes})
+    return (
+        _frame(data.finish(), subflows, list(DATA_COLUMNS)),
+        _frame(delivered.finish(), subflows, list(DELIVERY_COLUMNS)),
+    )
 
 
-def delivered_data(data: pd.DataFrame) -> pd.DataFrame:
-    """Return when the bytes of each connection could be read in order by the application.
+def _placed(segments: Arrays, relative: Int64, position: Int64, part: slice) -> Arrays:
+    """Return the rows of a slice that have a place, with what the tables need of them."""
+    columns = {name: segments[name][part] for name in ("t_ns", "subflow", "payload_bytes")}
+    columns |= {"relative": relative[part], "position": position[part]}
+    is_placed = columns["position"] >= 0
+    rows = {name: column[is_placed] for name, column in columns.items()}
+    return {**rows, "t_s": rows["t_ns"] / 1e9}
 
-    A byte is usable when it and all bytes before it have arrived: the running maximum of the first
-    arrivals, in the order of the stream. A byte that never arrived ends the connection's rows.
+
+def _in_order(segments: Arrays, chunk_rows: int, folder: Path | None) -> Arrays:
+    """Return the segments in order of time; those of the same time stay as they are."""
+    order = np.argsort(segments["t_ns"], kind="stable")
+    kinds = {name: column.dtype.str for name, column in segments.items()}
+    ordered = Columns(kinds, folder)
+    for part in slices(order.size, chunk_rows):
+        ordered.append({name: column[order[part]] for name, column in segments.items()})
+    return ordered.finish()
+
+
+def _blank(count: int, chunk_rows: int, folder: Path | None) -> Int64:
+    """Return a column of zeros."""
+    column = Column("i8", folder)
+    for part in slices(count, chunk_rows):
+        column.append(np.zeros(part.stop - part.start, dtype=np.int64))
+    return column.finish()
+
+
+def _origins(
+    position: Int64, subflow: npt.NDArray[np.int32], connection: Int64, chunk_rows: int
+) -> Int64:
+    """Return the place of the first byte seen of each connection."""
+    origins = np.full(int(connection.max(initial=0)) + 1, np.iinfo(np.int64).max)
+    for part in slices(position.size, chunk_rows):
+        placed = position[part] >= 0
+        np.minimum.at(origins, connection[subflow[part][placed]], position[part][placed])
+    return origins
+
+
+def _frame(columns: Arrays, subflows: pd.DataFrame, names: list[str]) -> pd.DataFrame:
+    """Return a table with all key columns."""
+    subflow = columns["subflow"]
+    content: dict[str, Any] = dict(columns)
+    for name in ("run_id", "host", "path"):
+        numbers, texts = pd.factorize(subflows[name])
+        codes: npt.NDArray[np.integer[Any]] = numbers.astype(np.int16)[subflow]
+        content[name] = pd.Categorical.from_codes(codes, categories=pd.Index(texts))
+    return pd.DataFrame({name: content[name] for name in [*KEYS, *names]}, copy=False)
+
+
+class _Brought(NamedTuple):
+    """What some packets brought.
+
+    Attributes:
+        new: bytes of each packet that no earlier one brought.
+        reinjected: bytes of each that are new on its subflow, but not in its connection.
+        usable: the packets that made bytes readable, ascending, and usable_bytes: how many.
+    """
+
+    new: Int64
+    reinjected: Int64
+    usable: Int64
+    usable_bytes: Int64
+
+
+class _Ledger:
+    """What has arrived so far, of every connection and of every subflow.
 
     Args:
-        data: what received_data returned.
-
-    Returns:
-        The key columns and DELIVERY_COLUMNS; path and subflow are those of the packet that made
-        the bytes usable.
+        origins: the place of the first byte of each connection.
     """
-    parts = [_deliver(part) for _, part in data.groupby("connection", sort=True)]
-    columns = [*KEYS, *DELIVERY_COLUMNS]
-    if not parts:
-        return data.assign(bytes=0)[columns]
-    return pd.concat(parts).sort_values("t_ns", kind="stable", ignore_index=True)[columns]
+
+    def __init__(self, origins: Int64) -> None:
+        self._connections = [Stream(origin) for origin in origins.tolist()]
+        self._subflows: dict[int, Stream] = {}
+
+    def enter(self, rows: Arrays) -> _Brought:
+        """Enter packets that came after all that were entered before.
+
+        Args:
+            rows: their payload_bytes; subflow and relative, the place in its stream; stream (the
+                number of the connection) and position, the place in it.
+        """
+        size = rows["payload_bytes"].astype(np.int64)
+        new, on_subflow, usable_bytes = (np.zeros(size.size, dtype=np.int64) for _ in range(3))
+        for number, mine in _groups(rows["stream"]):
+            stream = self._connections[number]
+            new[mine], usable_bytes[mine] = stream.arrive(rows["position"][mine], size[mine])
+        for number, mine in _groups(rows["subflow"]):
+            stream = self._subflows.setdefault(number, Stream())
+            on_subflow[mine], _ = stream.arrive(rows["relative"][mine], size[mine])
+        usable = np.flatnonzero(usable_bytes)
+        return _Brought(new, on_subflow - new, usable, usable_bytes[usable])
 
 
-def _subflow_position(data: pd.DataFrame, first_numbers: pd.Series) -> Int64:
-    """Return each packet's subflow sequence number relative to the SYN's (the first byte: 1)."""
-    relative = np.zeros(len(data), dtype=np.int64)
-    for subflow, rows in data.groupby("subflow", sort=False).indices.items():
-        seq = data["seq"].to_numpy()[rows]
-        isn = first_numbers.get(subflow, pd.NA)
-        if pd.isna(isn):
-            isn = _guess_isn(data.iloc[rows], seq)
-        relative[rows] = _unwrap(seq - np.uint32(int(isn)), 0)
-    return relative
-
-
-def _guess_isn(data: pd.DataFrame, seq: npt.NDArray[np.uint32]) -> int:
-    """Return the SYN's sequence number of a subflow whose SYN was not captured."""
-    mapped = data["mapped"].to_numpy() > 0
-    if not mapped.any():
-        return int(seq[0] - np.uint32(1))
-    # A mapping's first packet gives it exactly, later ones (RFC 8684 3.3.1) too large a number.
-    return int(np.min(seq[mapped] - data["ssn"].to_numpy()[mapped]))
-
-
-def _unwrap(numbers: npt.NDArray[np.uint32], before: int) -> Int64:
-    """Continue 32-bit sequence numbers past 2^32; neighbours differ by less than 2^31."""
-    steps = np.diff(numbers, prepend=np.uint32(before)).astype(np.uint32).view(np.int32)
-    return before + np.cumsum(steps, dtype=np.int64)
-
-
-def _stream_position(data: pd.DataFrame, relative: Int64) -> Int64:
-    """Return each packet's place in its connection, the first byte seen there being about 0.
-
-    A packet that cannot be placed, on a subflow that never has a mapping, gets -1.
-    """
-    position = np.zeros(len(data), dtype=np.int64)
-    mapped = data["mapped"].to_numpy() > 0
-    subflow = data["subflow"].to_numpy()
-    for indices in data.groupby("connection", sort=False).indices.values():
-        rows = np.asarray(indices)
-        if not mapped[rows].any():
-            position[rows] = relative[rows] - 1  # TCP: the subflow's stream is the connection's
-            continue
-        known = rows[mapped[rows]]
-        # A mapping may cover several segments: this one lies (relative - ssn) bytes into it.
-        into = relative[known].astype(np.uint32) - data["ssn"].to_numpy()[known]
-        position[known] = _data_numbers(data.iloc[known]) + into.astype(np.uint32).view(np.int32)
-        for number in np.unique(subflow[rows[~mapped[rows]]]):
-            mine = rows[subflow[rows] == number]
-            _place_unmapped(position, relative, mine[mapped[mine]], mine[~mapped[mine]])
-    return position
-
-
-def _data_numbers(data: pd.DataFrame) -> Int64:
-    """Return the mappings' data sequence numbers from the smallest up, of 8 octets and of 4."""
-    dsn = data["dsn"].to_numpy()
-    flags = data["dss_flags"].to_numpy()
-    # The mapping that MP_CAPABLE implies comes without DSS flags and has 8 octets.
-    is_long = (flags & DSS_MAP8 > 0) | (flags & DSS_MAP == 0)
-    base = dsn[is_long][0] if is_long.any() else dsn[0]
-    relative = (dsn - base).view(np.int64)
-    if not is_long.all():
-        low = (relative & 0xFFFFFFFF).astype(np.uint32)
-        relative = np.where(is_long, relative, _unwrap(low, 0))
-    return np.asarray(relative - relative.min())
-
-
-def _place_unmapped(position: Int64, relative: Int64, mapped: Int64, unmapped: Int64) -> None:
-    """Place packets without a mapping by the nearest mapping on their subflow, mostly before.
-
-    Such packets are the rest of a mapping whose option only its first segment carries, or follow
-    an infinite mapping (RFC 8684 section 3.7).
-    """
-    if not mapped.size:
-        position[unmapped] = -1
+def _groups(numbers: npt.NDArray[Any]) -> Iterator[tuple[int, Int64]]:
+    """Yield each number and the places where it is, ascending."""
+    if not numbers.size:
         return
-    order = mapped[np.argsort(relative[mapped], kind="stable")]
-    place = np.searchsorted(relative[order], relative[unmapped], side="right") - 1
-    nearest = order[np.maximum(place, 0)]
-    position[unmapped] = position[nearest] + relative[unmapped] - relative[nearest]
+    order = np.argsort(numbers, kind="stable")
+    first = np.flatnonzero(np.diff(numbers[order])) + 1
+    for mine in np.split(order, first):
+        yield int(numbers[mine[0]]), mine
+
+
+class Stream:
+    """Which bytes of a stream have arrived.
+
+    Args:
+        origin: the place of the first byte that can be read; without it nothing can.
+    """
+
+    def __init__(self, origin: int | None = None) -> None:
+        self._readable = origin  # all before this could be read
+        self._start = np.zeros(0, dtype=np.int64)  # what is there: ascending, with holes between
+        self._end = np.zeros(0, dtype=np.int64)
+
+    def arrive(self, start: Int64, size: Int64) -> tuple[Int64, Int64]:
+        """Take packets in order of time, at least one.
+
+        Returns:
+            Bytes of each packet that had not come before, and bytes that it made readable.
+        """
+        # What is there and touches the packets stands in front, as packets that came earlier.
+        first = int(np.searchsorted(self._end, start.min()))
+        last = int(np.searchsorted(self._start, (start + size).max(), side="right"))
+        near = slice(first, last)
+        start = np.append(self._start[near], start)
+        size = np.append(self._end[near] - self._start[near], size)
+        piece, packet, bounds = _pieces(start, size)
+        bringer = np.full(bounds.size - 1, -1, dtype=np.int64)
+        bringer[piece[::-1]] = packet[::-1]  # pairs are in order of time, and the last one stays
+        is_there = bringer >= 0
+        new = _sums(bringer[is_there], np.diff(bounds)[is_there], start.size)
+        readable = self._read(bringer, bounds, start.size)
+        edges = np.flatnonzero(np.diff(is_there, prepend=False, append=False))
+        self._start = _replaced(self._start, near, bounds[edges[::2]])
+        self._end = _replaced(self._end, near, bounds[edges[1::2]])
+        return new[last - first :], readable[last - first :]
+
+    def _read(self, bringer: Int64, bounds: Int64, packets: int) -> Int64:
+        """Return how many bytes each of `packets` packets made readable."""
+        origin = self._readable
+        first = None if origin is None else int(np.searchsorted(bounds, origin))
+        if first is None or first >= bringer.size or bounds[first] != origin:
+            return np.zeros(packets, dtype=np.int64)
+        hole = np.flatnonzero(bringer[first:] < 0)  # ends what can be read
+        last = first + int(hole[0]) if hole.size else bringer.size
+        self._readable = int(bounds[last])
+        usable = np.maximum.accumulate(bringer[first:last])
+        return _sums(usable, np.diff(bounds[first : last + 1]), packets)
+
+
+def _replaced(values: Int64, part: slice, new: Int64) -> Int64:
+    """Return the values with others in the place of a part."""
+    return np.concatenate([values[: part.start], new, values[part.stop :]])
+
+
+def _sums(place: Int64, numbers: Int64, count: int) -> Int64:
+    """Return the sum of the numbers at each of `count` places."""
+    return np.bincount(place, weights=numbers, minlength=count).astype(np.int64)
 
 
 def _pieces(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
@@ -150,35 +232,9 @@ def _pieces(start: Int64, size: Int64) -> tuple[Int64, Int64, Int64]:
         piece i is the bytes bounds[i] to bounds[i + 1].
     """
     bounds = np.sort(np.concatenate([start, start + size]))  # np.unique hashes: 10 times slower
-    bounds = bounds[np.append(np.diff(bounds) > 0, True)] if bounds.size else bounds
+    bounds = bounds[np.append(np.diff(bounds) > 0, True)]
     first, last = np.searchsorted(bounds, start), np.searchsorted(bounds, start + size)
     count = last - first
     packet = np.repeat(np.arange(start.size), count)
     within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
     return np.repeat(first, count) + within, packet, bounds
-
-
-def _new_bytes(start: Int64, size: Int64, stream: pd.Series) -> Int64:
-    """Return how many bytes of each packet no earlier packet of the same stream brought."""
-    new = np.zeros(start.size, dtype=np.int64)
-    for indices in stream.groupby(stream, sort=False).indices.values():
-        rows = np.asarray(indices)
-        piece, packet, bounds = _pieces(start[rows], size[rows])
-        _, first = np.unique(piece, return_index=True)  # pairs are in order of time
-        brought = np.diff(bounds)[piece[first]]
-        new[rows] = np.bincount(packet[first], weights=brought, minlength=rows.size)
-    return new
-
-
-def _deliver(part: pd.DataFrame) -> pd.DataFrame:
-    """Return the in-order deliveries of one connection."""
-    size = part["payload_bytes"].to_numpy().astype(np.int64)
-    piece, packet, bounds = _pieces(part["position"].to_numpy(), size)
-    pieces, first = np.unique(piece, return_index=True)
-    bringer = packet[first]
-    # Pieces are in stream order; a hole ends what can be read.
-    whole = int(np.argmax(np.append(np.diff(pieces), 2) != 1)) + 1
-    pieces, bringer = pieces[:whole], np.maximum.accumulate(bringer[:whole])
-    usable, where = np.unique(bringer, return_inverse=True)
-    total = np.bincount(where, weights=np.diff(bounds)[pieces])
-    return part.iloc[usable].assign(bytes=total.astype(np.int64))

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One table of names and colours, so that a path looks the same in every figure."""
+"""One table of names and colours, so that a path or a mode looks the same in every figure."""
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.colors
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,35 @@ PATHS = {
     "direct": PathStyle("direct", "#0072B2"),
     "middlebox": PathStyle("via middlebox", "#CC79A7"),
 }
+
+
+@dataclass(frozen=True)
+class ModeStyle:
+    """How a mode, or another cell of an experiment, is drawn.
+
+    Attributes:
+        line: matplotlib's line style; with the marker it tells curves apart without colour.
+        marker: put where a curve ends.
+    """
+
+    label: str
+    colour: str
+    line: Any = "-"
+    marker: str = "o"
+
+
+# Dashed is TCP, solid begins with MPTCP on all paths; in the order in which figures show them.
+MODES = {
+    "tcp-wifi": ModeStyle("TCP, WiFi only", "#0072B2", (0, (1, 1.2)), "v"),
+    "tcp-3g": ModeStyle("TCP, 3G only", "#E69F00", (0, (4, 1.6)), "^"),
+    "tcp-handover": ModeStyle("TCP, new connection on handover", "#777777", (0, (5, 1, 1, 1)), "s"),
+    "mptcp-full": ModeStyle("MPTCP, all paths", "#009E73", "-", "o"),
+    "mptcp-backup": ModeStyle("MPTCP, 3G as backup", "#CC79A7", (0, (8, 1.2)), "D"),
+    "mptcp-single": ModeStyle("MPTCP, one path at a time", "#D55E00", (0, (6, 1, 1, 1, 1, 1)), "P"),
+}
+INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
-INK, FAINT, COVERAGE, ALARM = "#222222", "#777777", "#DCE9F3", "#B00020"
+INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
 
 RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same on every machine
@@ -53,6 +81,20 @@ def settings() -> AbstractContextManager[None]:
     """
     default = {k: v for k, v in mpl.rcParamsDefault.items() if not k.startswith("backend")}
     return mpl.rc_context({**default, **RC})
+
+
+def mode_style(mode: str) -> ModeStyle | None:
+    """Return the style of a mode; None if it is not in the table."""
+    return MODES.get(mode)
+
+
+def ordered_style(label: str, place: int, count: int) -> ModeStyle:
+    """Return the style of the `place`-th of `count` cells that are no modes of the table."""
+    lines, markers = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1))), "oDsPv^"
+    # Viridis rises evenly in lightness; its bright end is not seen on paper.
+    shade = mpl.colormaps["viridis"](0.85 * place / max(count - 1, 1))
+    colour = mpl.colors.to_hex(shade)
+    return ModeStyle(label, colour, lines[place % len(lines)], markers[place % len(markers)])
 
 
 def path_style(path: str, place: int = 0) -> PathStyle:

@@ -5,16 +5,17 @@ A connection is known by its two tokens. MP_CAPABLE carries the keys from which 
 SYN of an MP_JOIN carries the token of the side that it is sent to (RFC 8684 sections 3.1, 3.2).
 """
 
-from typing import Any
+import functools
+import operator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from analysis.parse.mptcp import DSS, MP_CAPABLE, MP_JOIN, token_of
+from analysis.parse.mptcp import MP_CAPABLE, MP_JOIN, token_of
 from analysis.tables import KEYS, TX
 
 FLAG_FIN, FLAG_SYN, FLAG_RST, FLAG_ACK = 0x01, 0x02, 0x04, 0x10
-TUPLE = ["host", "path", "local_address", "local_port", "remote_address", "remote_port"]
 SUBFLOW_COLUMNS = {
     "connection": "int32",  # -1: a join of a connection whose beginning was not captured
     "kind": "str",  # "initial" (MP_CAPABLE), "join" (MP_JOIN) or "tcp" (neither, or not answered)
@@ -32,81 +33,64 @@ SUBFLOW_COLUMNS = {
 }
 
 
-def number_subflows(packets: pd.DataFrame) -> pd.Series:
-    """Return a number for each packet's 4-tuple per capture, in order of first appearance."""
-    if packets.empty:
-        return pd.Series(dtype="int32")
-    numbers = packets.groupby(TUPLE, sort=False, observed=True).ngroup()
-    first = packets["t_ns"].groupby(numbers).min().sort_values(kind="stable")
-    order = pd.Series(np.arange(len(first), dtype=np.int32), index=first.index)
-    return numbers.map(order).astype("int32")
-
-
-def place_events(events: pd.DataFrame, packets: pd.DataFrame) -> pd.DataFrame:
-    """Give each event the subflow and the direction of its packet."""
-    where = ["host", "path", "packet"]
-    carriers = packets["mptcp"].to_numpy() & (0xFFFF ^ 1 << DSS) > 0
-    found = packets.loc[carriers, [*where, "subflow", "direction"]]
-    bare = events.drop(columns="subflow").astype({"host": "str", "path": "str"})
-    placed = bare.merge(found.astype({"host": "str", "path": "str"}), on=where, how="inner")
-    return placed[[*KEYS, "direction", *bare.columns.drop(KEYS, errors="ignore")]]
-
-
-def describe_subflows(packets: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per subflow of `packets`, whose subflow column is filled.
+def describe_subflows(
+    firsts: pd.DataFrame, opening: pd.DataFrame, events: pd.DataFrame
+) -> pd.DataFrame:
+    """Return one row per subflow.
 
     Args:
-        packets: Frames.packets.
-        events: Frames.events, with their subflow column filled.
+        firsts: key columns, local and remote of every subflow, by number.
+        opening: the packets with SYN: subflow, t_s, is_sent, seq, flags, mptcp.
+        events: Frames.events.
     """
-    rows = []
-    opening = packets[packets["flags"] & FLAG_SYN > 0]
-    by_subflow = dict(list(opening.groupby("subflow")))
-    firsts = packets.drop_duplicates("subflow").sort_values("subflow")
-    for first in firsts.to_dict("records"):
-        rows.append(_describe(first, by_subflow.get(first["subflow"], opening.iloc[:0])))
-    frame = pd.DataFrame(rows, columns=[*KEYS, *SUBFLOW_COLUMNS])
+    packets: dict[int, list[Opening]] = {}
+    for row in opening[["subflow", *Opening._fields]].itertuples(index=False, name=None):
+        packets.setdefault(row[0], []).append(Opening(*row[1:]))
+    handshakes = [_describe(packets.get(number, [])) for number in firsts["subflow"]]
+    described = pd.DataFrame(handshakes, columns=[n for n in SUBFLOW_COLUMNS if n not in firsts])
+    frame = pd.concat([firsts, described], axis=1)[[*KEYS, *SUBFLOW_COLUMNS]]
     frame = frame.astype({**SUBFLOW_COLUMNS, "subflow": "int32", "t_s": "float64"})
     return _assign_connections(frame, events)
 
 
-def _describe(first: dict[Any, Any], opening: pd.DataFrame) -> dict[str, Any]:
-    """Describe one subflow by its first packet and its SYN and SYN/ACK packets."""
-    is_answer = opening["flags"] & FLAG_ACK > 0
-    syn, synack = opening[~is_answer], opening[is_answer]
-    row: dict[str, Any] = {name: first[name] for name in KEYS}
-    row |= {
+class Opening(NamedTuple):
+    """A packet with SYN."""
+
+    t_s: float
+    is_sent: bool
+    seq: int
+    flags: int
+    mptcp: int
+
+
+def _describe(opening: list[Opening]) -> dict[str, Any]:
+    """Describe one subflow by its SYN and SYN/ACK packets."""
+    syn = [packet for packet in opening if not packet.flags & FLAG_ACK]
+    synack = [packet for packet in opening if packet.flags & FLAG_ACK]
+    asked = functools.reduce(operator.or_, (packet.mptcp for packet in syn), 0)
+    answered = functools.reduce(operator.or_, (packet.mptcp for packet in synack), 0)
+    row: dict[str, Any] = {
         "connection": -1,
         "kind": "tcp",
-        "local": _endpoint(first["local_address"], first["local_port"]),
-        "remote": _endpoint(first["remote_address"], first["remote_port"]),
-        "syn_s": syn["t_s"].min(),
-        "synack_s": synack["t_s"].min(),
+        "syn_s": min((packet.t_s for packet in syn), default=np.nan),
+        "synack_s": min((packet.t_s for packet in synack), default=np.nan),
         "handshake_rtt_ms": np.nan,
-        "is_asked": False,
+        "isn_rx": next((packet.seq for packet in opening if not packet.is_sent), pd.NA),
+        "isn_tx": next((packet.seq for packet in opening if packet.is_sent), pd.NA),
+        "is_asked": bool(asked >> MP_CAPABLE & 1 or asked >> MP_JOIN & 1),
         "is_mptcp": False,
         "token_local": "",
         "token_remote": "",
     }
-    for direction in ("rx", "tx"):
-        sent = opening[opening["direction"] == direction]
-        row[f"isn_{direction}"] = int(sent["seq"].iloc[0]) if len(sent) else pd.NA
-    asked = np.bitwise_or.reduce(syn["mptcp"].to_numpy()) if len(syn) else 0
-    answered = np.bitwise_or.reduce(synack["mptcp"].to_numpy()) if len(synack) else 0
-    row["is_asked"] = asked >> MP_CAPABLE & 1 or asked >> MP_JOIN & 1
     for bit, kind in ((MP_CAPABLE, "initial"), (MP_JOIN, "join")):
-        if asked >> bit & 1 and (answered >> bit & 1 or not len(synack)):
+        if asked >> bit & 1 and (answered >> bit & 1 or not synack):
             row["kind"], row["is_mptcp"] = kind, bool(answered >> bit & 1)
-    if len(syn) and len(synack):
-        before = syn.loc[syn["t_s"] <= synack["t_s"].iloc[0], "t_s"]
+    if syn and synack:
+        before = [packet.t_s for packet in syn if packet.t_s <= synack[0].t_s]
         # Only at the side that asked is the SYN to SYN/ACK time a round trip.
-        if len(before) and syn["direction"].iloc[0] == TX:
-            row["handshake_rtt_ms"] = (synack["t_s"].iloc[0] - before.iloc[-1]) * 1e3
+        if before and syn[0].is_sent:
+            row["handshake_rtt_ms"] = (synack[0].t_s - before[-1]) * 1e3
     return row
-
-
-def _endpoint(address: str, port: int) -> str:
-    return f"{address}:{port}"
 
 
 def _assign_connections(subflows: pd.DataFrame, events: pd.DataFrame) -> pd.DataFrame:
@@ -116,14 +100,17 @@ def _assign_connections(subflows: pd.DataFrame, events: pd.DataFrame) -> pd.Data
     known: dict[str, int] = {}
     connection, local, remote = [], [], []
     number = 0
+    pairs: dict[int, list[tuple[str, str]]] = {}
+    for subflow, side, key in zip(
+        keys["subflow"], keys["direction"], keys["sender_key"], strict=True
+    ):
+        pairs.setdefault(subflow, []).append((side, f"{token_of(int(key, 16)):08x}"))
     joined = dict(zip(joins["subflow"], joins["token"], strict=True))
     sides = dict(zip(joins["subflow"], joins["direction"], strict=True))
     for subflow, kind in zip(subflows["subflow"], subflows["kind"], strict=True):
         tokens = {"rx": "", "tx": ""}
         if kind == "initial":
-            mine = keys[keys["subflow"] == subflow]
-            pairs = zip(mine["direction"], mine["sender_key"], strict=True)
-            tokens |= {side: f"{token_of(int(key, 16)):08x}" for side, key in pairs}
+            tokens |= dict(pairs.get(subflow, []))
             known |= {token: number for token in tokens.values() if token}
         elif kind == "join" and subflow in joined:
             tokens["rx" if sides[subflow] == TX else "tx"] = joined[subflow]
@@ -137,6 +124,12 @@ def _assign_connections(subflows: pd.DataFrame, events: pd.DataFrame) -> pd.Data
     return subflows.assign(
         connection=np.array(connection, dtype=np.int32), token_local=local, token_remote=remote
     )
+
+
+def numbers_of(subflows: pd.DataFrame) -> dict[tuple[str, str, str, str], int]:
+    """Return {(host, path, local endpoint, remote endpoint): subflow}."""
+    columns = (subflows[name] for name in ("host", "path", "local", "remote", "subflow"))
+    return {(*place, end, far): n for *place, end, far, n in zip(*columns, strict=True)}
 
 
 def subflow_of_socket(subflows: pd.DataFrame) -> dict[tuple[str, str], int]:

@@ -5,7 +5,6 @@ Every table begins with run_id, t_s, host, path, subflow; `t_s` is seconds since
 `path` is "" and `subflow` is -1 where a row belongs to none.
 """
 
-import ipaddress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,33 +14,10 @@ import pandas as pd
 from pandas.api.types import union_categoricals
 
 from analysis.parse.mptcp import Event
-from analysis.parse.pcap import Chunk
-from analysis.parse.places import Int64
+from analysis.parse.mptcp_events import PathEvent
 
 KEYS = ["run_id", "t_s", "host", "path", "subflow"]
 RX, TX = "rx", "tx"  # seen from the host of the path's address
-PACKET_COLUMNS = {
-    "t_ns": "int64",  # since the run's start
-    "packet": "int64",  # place in the capture file, from 0
-    "direction": "category",
-    "ip_bytes": "uint32",
-    "payload_bytes": "uint32",
-    "seq": "uint32",
-    "ack": "uint32",
-    "flags": "uint16",
-    "window": "uint16",
-    "mptcp": "uint16",
-    "dss_flags": "uint8",
-    "mapped": "uint8",
-    "dsn": "uint64",
-    "data_ack": "uint64",
-    "ssn": "uint32",
-    "map_bytes": "uint16",
-    "local_address": "category",
-    "local_port": "uint16",
-    "remote_address": "category",
-    "remote_port": "uint16",
-}
 EVENT_COLUMNS = {
     "packet": "int64",
     "subtype": "str",
@@ -63,15 +39,29 @@ LINK_COLUMNS = {
     ),
     "max_backlog_bytes": "int64",
 }
-DATA_COLUMNS = [
-    "t_ns",
-    "connection",
-    "position",  # of the first byte, from the first byte of the connection in this direction
-    "payload_bytes",
-    "new_bytes",  # bytes that no earlier packet brought
-    "reinjected_bytes",  # sent again by MPTCP: new on the subflow, but not in the connection
-]
-DELIVERY_COLUMNS = ["t_ns", "connection", "bytes"]
+DATA_COLUMNS = {
+    "t_ns": "int64",
+    "connection": "int32",
+    "position": "int64",  # of the first byte, from the connection's first byte in this direction
+    "payload_bytes": "uint32",
+    "new_bytes": "int64",  # bytes that no earlier packet brought
+    "reinjected_bytes": "int64",  # sent again by MPTCP: new on the subflow, not in the connection
+}
+DELIVERY_COLUMNS = {"t_ns": "int64", "connection": "int32", "bytes": "int64"}
+LINK_SAMPLE_COLUMNS = {
+    "link": "str",
+    "direction": "str",
+    **dict.fromkeys(
+        ("delivered_bytes", "opportunities", "busy_ns", "backlog", "dropped_full"), "int64"
+    ),
+}
+MPTCP_EVENT_COLUMNS = {
+    "event": "str",
+    "token": "str",
+    **dict.fromkeys(("local_id", "remote_id"), "Int64"),
+    **dict.fromkeys(("local", "remote"), "str"),
+    **dict.fromkeys(("is_backup", "error", "reset_reason", "interface_index"), "Int64"),
+}
 CAPTURE_COLUMNS = {
     "file": "str",
     "packets": "int64",  # of the interface's own addresses
@@ -83,19 +73,47 @@ CAPTURE_COLUMNS = {
 
 
 @dataclass
+class Traffic:
+    """The TCP packets that passed the interface of a path in one direction, n; at least one.
+
+    They may be very many, so only what is measured of them is kept, 12 bytes each.
+
+    Attributes:
+        direction: RX or TX.
+        t_s: when, in the order of the capture.
+        ip_bytes: their lengths.
+        payload_bytes: sum of their TCP payloads.
+    """
+
+    run_id: str
+    host: str
+    path: str
+    direction: str
+    t_s: npt.NDArray[np.float64]
+    ip_bytes: npt.NDArray[np.uint32]
+    payload_bytes: int
+
+
+@dataclass
 class Frames:
     """One run: its description and its tables.
 
+    `data` and `delivered` may have tens of millions of rows, which are in files (see `columns`):
+    select columns first, rows then. The table of packets is only in derived/.
+
     Attributes:
         run: run.json, manifest: manifest.json, both as they are.
-        packets: TCP packets at the interfaces that carry a path, in order of time per interface.
+        traffic: the packets at the interfaces that carry a path.
         events: MPTCP options other than DSS.
         subflows: one row per TCP connection seen in a capture.
         data: received data packets with their place in the connection's stream (DATA_COLUMNS);
             delivered: when the application could read it (DELIVERY_COLUMNS). See `streams`.
         sockets: TCP sockets as sampled; connections: MPTCP sockets as sampled.
         counters: protocol counters per host; links: link counters over the run;
-        captures: statistics of the captures.
+        captures: statistics of the captures; link_samples: link counters over time;
+        mptcp_events: what the kernel said of connections and subflows;
+        base_rtt: asked and measured RTT of each path before the workload, us;
+        blocks: latency of each block of the application, where it was recorded.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -103,7 +121,7 @@ class Frames:
     run_id: str
     run: dict[str, Any]
     manifest: dict[str, Any]
-    packets: pd.DataFrame
+    traffic: list[Traffic]
     events: pd.DataFrame
     subflows: pd.DataFrame
     data: pd.DataFrame
@@ -113,8 +131,22 @@ class Frames:
     counters: pd.DataFrame
     links: pd.DataFrame
     captures: pd.DataFrame
+    link_samples: pd.DataFrame = field(default_factory=lambda: empty(LINK_SAMPLE_COLUMNS))
+    mptcp_events: pd.DataFrame = field(default_factory=lambda: empty(MPTCP_EVENT_COLUMNS))
+    base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
+    blocks: pd.DataFrame | None = None
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
+
+    def received(self, path: str) -> Traffic | None:
+        """Return what a path's interface received, None if that is nothing."""
+        found = (t for t in self.traffic if (t.path, t.direction) == (path, RX))
+        return next(found, None)
+
+    def packet_span_s(self) -> tuple[float, float] | None:
+        """Return the times of the first and the last packet, None if there is none."""
+        times = [edge for part in self.traffic for edge in (part.t_s.min(), part.t_s.max())]
+        return (float(min(times)), float(max(times))) if times else None
 
 
 @dataclass(frozen=True)
@@ -172,63 +204,6 @@ def concat(parts: list[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True)
 
 
-def packet_rows(chunk: Chunk, origin: Origin, addresses: list[str]) -> pd.DataFrame:
-    """Return the TCP packets of a chunk that one of a host's addresses sent or received."""
-    places, is_sent = _own_packets(chunk, addresses)
-    packets = chunk.packets[places]
-    local = np.where(is_sent, packets["src"], packets["dst"])
-    remote = np.where(is_sent, packets["dst"], packets["src"])
-    t_ns = packets["t_ns"] - origin.start_ns
-    columns: dict[str, Any] = {
-        "t_ns": t_ns,
-        "packet": places + chunk.first_packet,
-        "direction": pd.Categorical(np.where(is_sent, TX, RX), categories=[RX, TX]),
-        "local_address": _address_texts(local, packets["ip_version"], chunk.addresses6),
-        "local_port": np.where(is_sent, packets["sport"], packets["dport"]),
-        "remote_address": _address_texts(remote, packets["ip_version"], chunk.addresses6),
-        "remote_port": np.where(is_sent, packets["dport"], packets["sport"]),
-    }
-    columns |= {name: packets[name] for name in PACKET_COLUMNS if name not in columns}
-    return with_keys(pd.DataFrame({n: columns[n] for n in PACKET_COLUMNS}), origin, t_ns)
-
-
-def count_foreign(chunk: Chunk, addresses: list[str]) -> int:
-    """Return how many TCP packets of a chunk are from or to one of the addresses."""
-    return _own_packets(chunk, addresses)[0].size
-
-
-def _own_packets(chunk: Chunk, addresses: list[str]) -> tuple[Int64, npt.NDArray[np.bool_]]:
-    """Return which TCP packets are from or to the addresses, and which of those are from them."""
-    packets = chunk.packets
-    is_sent = np.zeros(packets.size, dtype=bool)
-    is_received = np.zeros(packets.size, dtype=bool)
-    for address in map(ipaddress.ip_address, addresses):
-        if address.version == 4:
-            number = int(address)
-        elif address.packed in chunk.addresses6:
-            number = chunk.addresses6.index(address.packed)
-        else:
-            continue
-        is_version = packets["ip_version"] == address.version
-        is_sent |= is_version & (packets["src"] == number)
-        is_received |= is_version & (packets["dst"] == number)
-    places = np.flatnonzero((packets["tcp_header_bytes"] > 0) & (is_sent | is_received))
-    return places, is_sent[places]
-
-
-def _address_texts(
-    numbers: npt.NDArray[np.uint32], versions: npt.NDArray[np.uint8], addresses6: list[bytes]
-) -> pd.Categorical:
-    """Return the text forms of the addresses of a PACKET table."""
-    keys = numbers.astype(np.int64) | np.where(versions == 6, 1 << 32, 0)
-    codes, known = pd.factorize(keys)
-    texts = [
-        str(ipaddress.ip_address(addresses6[key - (1 << 32)] if key >> 32 else key))
-        for key in known.tolist()
-    ]
-    return pd.Categorical.from_codes(codes, categories=pd.Index(texts, dtype="str"))
-
-
 def event_rows(events: list[Event], origin: Origin) -> pd.DataFrame:
     """Return MPTCP events; keys and address ids as text, for Parquet has no 64-bit optionals."""
     rows = {name: [getattr(event, name) for event in events] for name in EVENT_COLUMNS}
@@ -267,3 +242,24 @@ def link_rows(start: dict[str, Any], end: dict[str, Any], origin: Origin) -> pd.
     keyed = with_keys(frame, origin)
     keyed["path"] = frame["link"].astype("category")
     return keyed
+
+
+def link_sample_rows(lines: list[dict[str, Any]], origin: Origin) -> pd.DataFrame:
+    """Return link counters over time, one row per sample, link and direction."""
+    rows = [
+        (line["t_ns"], link, direction, *(values.get(n, 0) for n in list(LINK_SAMPLE_COLUMNS)[2:]))
+        for line in lines
+        for link, ways in line["links"].items()
+        for direction, values in ways.items()
+    ]
+    frame = pd.DataFrame(rows, columns=["t_ns", *LINK_SAMPLE_COLUMNS])
+    t_ns = frame.pop("t_ns").to_numpy(dtype=np.int64)
+    return with_keys(frame.astype(LINK_SAMPLE_COLUMNS), origin, t_ns)
+
+
+def mptcp_event_rows(events: list[PathEvent], origin: Origin) -> pd.DataFrame:
+    """Return the kernel's events of connections and subflows."""
+    rows = {name: [getattr(event, name) for event in events] for name in MPTCP_EVENT_COLUMNS}
+    rows["token"] = ["" if token is None else f"{token:08x}" for token in rows["token"]]
+    t_ns = np.array([event.t_ns for event in events], dtype=np.int64) - origin.start_ns
+    return with_keys(pd.DataFrame(rows).astype(MPTCP_EVENT_COLUMNS), origin, t_ns)

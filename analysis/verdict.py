@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.checks import CHECKS, Reason
+from analysis.checks import CHECKS
 from analysis.load import load_run
+from analysis.reasons import Reason
 from analysis.tables import Frames
 from testbed.errors import RunInvalid
 

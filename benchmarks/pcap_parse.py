@@ -17,10 +17,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from analysis.parse.pcap import iter_packets, read_packets
+from analysis.parse.places import Bytes, Int64
 from analysis.parse.records import iter_starts
 
 RECORDED = "tests/data/mptcp/6.18-tcpdump-4.99-download/raw/laptop.wifi.pcap"
@@ -50,22 +53,42 @@ TSHARK_FIELDS = (
 
 def generate(recorded: Path, target: Path, packets: int) -> int:
     """Write a capture of at least `packets` packets; return how many."""
+    starts, length_s = survey(recorded)
+    rounds = -(-packets // starts)
+    repeat(recorded, target, rounds, length_s)
+    return rounds * starts
+
+
+def survey(recorded: Path) -> tuple[int, int]:
+    """Return how many packets a capture has and how many seconds it lasts, rounded up."""
     data = np.frombuffer(recorded.read_bytes(), dtype=np.uint8)
     starts = np.concatenate(list(iter_starts(data, "<")))
-    seconds = data[starts[:, None] + np.arange(4)].copy().view("<u4").ravel()
-    ports = data[(starts + PORTS_AT)[:, None] + np.arange(4)].copy().view(">u2")
-    rounds, length = -(-packets // starts.size), int(np.ptp(seconds)) + 1
+    return starts.size, int(np.ptp(_fields(data, starts, "<u4"))) + 1
+
+
+def repeat(recorded: Path, target: Path, rounds: int, length_s: int) -> None:
+    """Write a capture `rounds` times, each `length_s` later and with other ports of the client."""
+    data = np.frombuffer(recorded.read_bytes(), dtype=np.uint8)
+    starts = np.concatenate(list(iter_starts(data, "<")))
+    seconds, ports = _fields(data, starts, "<u4"), _fields(data, starts + PORTS_AT, ">u2")
     with target.open("wb") as output:
         output.write(data[:24].tobytes())
         for number in range(rounds):
             copy = data[24:].copy()
-            later = (seconds + number * length).astype("<u4")
-            other = np.where(ports == SERVER_PORT, ports, 1024 + (ports + number) % 60000)
+            later = (seconds + number * length_s).astype("<u4")
+            moved = 1024 + (ports.astype(np.int64) + number) % 60000
+            other = np.where(ports == SERVER_PORT, ports, moved).astype(ports.dtype)
             for place, values in ((starts - 24, later), (starts - 24 + PORTS_AT, other)):
                 raw = np.ascontiguousarray(values.astype(values.dtype)).view(np.uint8)
                 copy[place[:, None] + np.arange(4)] = raw.reshape(-1, 4)
             output.write(copy.tobytes())
-    return rounds * starts.size
+
+
+def _fields(data: Bytes, places: Int64, kind: str) -> npt.NDArray[np.unsignedinteger[Any]]:
+    """Return the four bytes at each place as one number, or as two."""
+    fields: npt.NDArray[np.unsignedinteger[Any]]
+    fields = data[places[:, None] + np.arange(4)].copy().view(kind)
+    return fields.ravel() if fields.shape[1] == 1 else fields
 
 
 def anonymous_mb() -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 TESTBED = Path(sys.executable).with_name("testbed")
+OFFLOAD = (str(TESTBED), "offload", "--mode", "mptcp-full", "--size", "10MB")
 RUNS = 10
 BUSY_LOOP = "while True: pass"
 
@@ -34,7 +35,7 @@ def busy_cores() -> Iterator[None]:
 def ride(folder: Path, seed: int) -> dict[str, Any]:
     """Make one ride and return its summary with the hashes of its captures."""
     done = subprocess.run(
-        [str(TESTBED), "offload", "--seed", str(seed), "--out", str(folder), "--json"],
+        [*OFFLOAD, "--seed", str(seed), "--out", str(folder), "--json"],
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         check=False,

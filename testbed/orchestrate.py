@@ -1,19 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Carries out runs one after the other and records how each of them ended."""
+"""Carries out the runs of a plan, several at once, and records how each of them ended."""
 
+import concurrent.futures as futures
 import json
-import time
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from testbed import __version__
-from testbed.backends.base import Backend, Progress
+from testbed.attempt import COMPLETE, FAILED, INTERRUPTED, Attempt
+from testbed.backends.base import Backend, Cancelled
 from testbed.errors import BackendError, TestbedError
-from testbed.rundir import new_run_dir, write_json
+from testbed.rundir import PLAN_FILE, read_json
 
-COMPLETE, FAILED, INTERRUPTED = "complete", "failed", "interrupted"
+# How often the main thread looks whether it has been interrupted.
+POLL_S = 0.2
+
+JUDGING = {"stage": "judge", "t_s": None}
+
+# A run by its folder, relative to the results; and a report of its runner.
+Progress = Callable[[str, dict[str, Any]], None]
+Judge = Callable[[Path], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -22,113 +30,158 @@ class RunEnd:
 
     Attributes:
         run_dir: its folder.
+        plan: the content of its run.json.
         manifest: the content of its manifest.json.
+        exit_code: 0, or that of the error that ended it.
     """
 
     run_dir: Path
+    plan: dict[str, Any]
     manifest: dict[str, Any]
+    exit_code: int = 0
+
+
+def open_runs(results: Path) -> list[str]:
+    """Return the folders of the runs that have not been completed yet."""
+    return [
+        entry["dir"]
+        for entry in read_json(results / PLAN_FILE)["runs"]
+        if _manifest(results / entry["dir"]).get("status") != COMPLETE
+    ]
 
 
 def carry_out(
-    plan: dict[str, Any],
     results: Path,
+    folders: Sequence[str],
     *,
     backend: Backend,
     backend_name: str,
+    jobs: int,
     progress: Progress,
-    judge: Callable[[Path], dict[str, Any]],
-) -> RunEnd:
-    """Carry out one run; its failure is in the manifest and is not raised.
+    judge: Judge,
+) -> list[RunEnd]:
+    """Carry out runs; the failure of one is in its manifest and keeps no other from running.
 
     Args:
-        plan: the content of run.json.
-        results: the folder of the whole call.
-        backend: where to run it.
-        backend_name: for the manifest.
-        progress: called with each report of the runner.
+        results: the folder of the whole call, with a run.json in the folder of each run.
+        folders: of the runs, relative to the results.
+        backend: where to run them.
+        backend_name: for the manifests.
+        jobs: how many at once.
+        progress: called with the folder of a run and each report of its runner.
         judge: returns what the manifest says of the verdict, from a complete run directory.
 
     Raises:
-        TestbedError: the machine cannot carry out any run; after the manifest has been written.
-        KeyboardInterrupt: likewise.
+        KeyboardInterrupt: after the runs under way have been ended and their manifests written.
+        PrerequisiteError: the backend cannot be used at all.
     """
-    run_dir = new_run_dir(results, 1)
-    write_json(run_dir / "run.json", plan)
-    attempt = _Attempt(plan, run_dir, backend_name, backend.up())
-    try:
-        error = _run(plan, run_dir, backend, progress)
-    except KeyboardInterrupt:
-        attempt.write_manifest(INTERRUPTED, "interrupted by the user")
-        raise
-    except TestbedError as problem:
-        attempt.write_manifest(FAILED, str(problem))
-        raise
-    if error:
-        return RunEnd(run_dir, attempt.write_manifest(FAILED, error))
-    attempt.write_manifest(COMPLETE, None)
-    return RunEnd(run_dir, attempt.write_manifest(COMPLETE, None, judge(run_dir)))
+    kernel = backend.up()
+    cancelled = threading.Event()
+
+    def one(folder: str) -> RunEnd:
+        run = _Run(results / folder, backend, backend_name, kernel, judge)
+        return run.carry_out(lambda report: progress(folder, report), cancelled)
+
+    with futures.ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="run") as pool:
+        waiting = {pool.submit(one, folder): folder for folder in folders}
+        try:
+            _wait(waiting)
+        except BaseException:
+            cancelled.set()
+            pool.shutdown(cancel_futures=True)
+            raise
+        return [future.result() for future in waiting]
 
 
-def _run(plan: dict[str, Any], run_dir: Path, backend: Backend, progress: Progress) -> str | None:
-    """Return why the run failed, or None."""
-    said: list[str] = []
-
-    def listen(event: dict[str, Any]) -> None:
-        if "error" in event:
-            said.append(event["error"])
-        progress(event)
-
-    try:
-        status = backend.run(run_dir, plan["seed"], listen)
-    except BackendError as error:
-        return str(error)
-    if status == 0:
-        return None
-    return said[-1] if said else f"the runner exited {status}; see {run_dir / 'runner.log'}"
+def _wait(waiting: dict["futures.Future[RunEnd]", str]) -> None:
+    """Wait for all; the first error of ours, not of a run, ends the waiting."""
+    left = set(waiting)
+    while left:
+        done, left = futures.wait(left, timeout=POLL_S, return_when=futures.FIRST_EXCEPTION)
+        for future in done:
+            future.result()
 
 
-class _Attempt:
-    """What the manifest says of one run, apart from how it ended."""
+class _Run:
+    """One run on its way through backend and judge."""
 
     def __init__(
-        self, plan: dict[str, Any], run_dir: Path, backend_name: str, kernel: dict[str, Any]
+        self,
+        run_dir: Path,
+        backend: Backend,
+        backend_name: str,
+        kernel: dict[str, Any],
+        judge: Judge,
     ) -> None:
-        self._plan = plan
         self._run_dir = run_dir
-        self._backend_name = backend_name
-        self._kernel = kernel
-        self._started = time.monotonic()
-        self._wall_s: float | None = None
+        self._backend = backend
+        self._judge = judge
+        self._plan = read_json(run_dir / "run.json")
+        self._attempt = Attempt(self._plan, run_dir, backend_name, kernel)
 
-    def write_manifest(
-        self, status: str, error: str | None, verdict: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
-        """Write the manifest, which says that nothing else will be written."""
-        if self._wall_s is None:
-            self._wall_s = time.monotonic() - self._started
-        target = _read_target(self._run_dir)
-        manifest = {
-            "schema": 1,
-            "testbed": __version__,
-            "experiment": self._plan["experiment"],
-            "seed": self._plan["seed"],
-            "backend": self._backend_name,
-            "status": status,
-            "error": error,
-            "wall_s": round(self._wall_s, 3),
-            "kernel": {**target.pop("kernel", {}), **self._kernel},
-            **target.pop("measured", {}),
-            **target,
-            **(verdict or {}),
-        }
-        write_json(self._run_dir / "manifest.json", manifest)
-        return manifest
+    def carry_out(
+        self, progress: Callable[[dict[str, Any]], None], cancelled: threading.Event
+    ) -> RunEnd:
+        """Run, judge, and write the manifest."""
+        if cancelled.is_set():
+            raise Cancelled
+        try:
+            self._attempt.clear()
+            error, code = self._run(progress, cancelled)
+        except Cancelled:
+            self._attempt.write_manifest(INTERRUPTED, "interrupted by the user")
+            raise
+        except OSError as problem:
+            reason = (problem.strerror or str(problem)).lower()
+            error, code = f"{problem.filename or self._run_dir} cannot be written: {reason}", 1
+        if error:
+            return self._end(FAILED, error, code, progress)
+        progress(JUDGING)
+        self._attempt.write_manifest(COMPLETE, None)
+        try:
+            verdict = self._judge(self._run_dir)
+        except TestbedError as problem:
+            return self._end(FAILED, f"it cannot be analysed: {problem}", 1, progress)
+        return self._end(COMPLETE, None, 0, progress, verdict)
+
+    def _end(
+        self,
+        status: str,
+        error: str | None,
+        code: int,
+        progress: Callable[[dict[str, Any]], None],
+        verdict: dict[str, Any] | None = None,
+    ) -> RunEnd:
+        manifest = self._attempt.write_manifest(status, error, verdict)
+        progress({"stage": "end", "t_s": manifest.get("virtual_s"), "manifest": manifest})
+        return RunEnd(self._run_dir, self._plan, manifest, code)
+
+    def _run(
+        self, progress: Callable[[dict[str, Any]], None], cancelled: threading.Event
+    ) -> tuple[str | None, int]:
+        """Return why the run failed and the exit code of that, or None and 0."""
+        said: list[str] = []
+
+        def listen(event: dict[str, Any]) -> None:
+            if "error" in event:
+                said.append(event["error"])
+            else:
+                progress(event)
+
+        try:
+            status = self._backend.run(self._run_dir, self._plan["seed"], listen, cancelled)
+        except BackendError as error:
+            return str(error), error.exit_code
+        except TestbedError as error:
+            return str(error), error.exit_code
+        if status == 0:
+            return None, 0
+        log = self._run_dir / "runner.log"
+        return said[-1] if said else f"the runner exited {status}; see {log}", status
 
 
-def _read_target(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "target.json"
+def _manifest(run_dir: Path) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return read_json(run_dir / "manifest.json")
+    except (OSError, json.JSONDecodeError):
         return {}
-    return found

@@ -28,8 +28,12 @@ def run(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     input_text: str = "",
+    prepare: Callable[[], None] | None = None,
 ) -> str:
     """Run a command to its end and return what it wrote to standard output.
+
+    Args:
+        prepare: called in the child before the command is executed.
 
     Raises:
         CommandError: it could not be started, took longer than timeout_s, or failed.
@@ -45,10 +49,11 @@ def run(
             timeout=timeout_s,
             env=env,
             cwd=cwd,
+            preexec_fn=prepare,
         )
     except subprocess.TimeoutExpired:
         raise CommandError(f"{argv[0]} took longer than {timeout_s:g} s") from None
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError) as error:  # the latter when prepare fails
         raise _not_started(argv, error) from error
     if done.returncode:
         seconds = time.monotonic() - started

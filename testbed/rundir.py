@@ -12,6 +12,9 @@ from typing import Any
 
 from testbed.errors import SpecError
 
+PLAN_FILE = "plan.json"
+SPEC_FILE = "spec.yaml"
+
 
 def new_results_dir(base: Path, experiment: str, digest: str) -> Path:
     """Make and return the folder of one call of an experiment.
@@ -34,11 +37,9 @@ def new_results_dir(base: Path, experiment: str, digest: str) -> Path:
     raise SpecError(f"{base / experiment} already has a hundred results of this second")
 
 
-def new_run_dir(results: Path, repetition: int, key: str = "default") -> Path:
-    """Make and return the folder of one run."""
-    folder = results / "runs" / key / f"rep{repetition:02d}"
-    (folder / "raw").mkdir(parents=True)
-    return folder
+def run_folder(key: str, repetition: int) -> str:
+    """Return the folder of a run, relative to the results."""
+    return f"runs/{key}/rep{repetition:02d}"
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -52,6 +53,12 @@ def write_atomically(path: Path, text: str) -> None:
         fresh.replace(path)
     finally:
         fresh.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the content of a JSON file that we wrote."""
+    found: dict[str, Any] = json.loads(path.read_text())
+    return found
 
 
 def write_json(path: Path, data: Any) -> None:

@@ -5,78 +5,54 @@ prepare -> start -> measure -> stop. Standard output carries one JSON object per
 progress; what was measured goes to OUTDIR/raw and OUTDIR/target.json. Standard library only.
 """
 
-import heapq
-import itertools
 import json
-import os
-import platform
 import select
-import shutil
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from testbed.collectors.link_counters import record_links
+from testbed.collectors.base_rtt import measure_base_rtt
+from testbed.collectors.link_counters import LinkSampler, record_links
+from testbed.collectors.mptcp_events import MptcpEventsCollector
 from testbed.collectors.nstat import record_counters
 from testbed.collectors.pcap import start_capture, wait_until_capturing
 from testbed.collectors.ss import SsCollector
+from testbed.collectors.ss_text import FIRST_S, SsText
 from testbed.emulation.events import Changer
-from testbed.emulation.mptcp import MultipathClient, set_limits, sysctls
-from testbed.emulation.namespace import read_sysctl
+from testbed.emulation.mptcp import (
+    MultipathClient,
+    check_congestion_control,
+    check_scheduler,
+    set_limits,
+    sysctls,
+)
 from testbed.emulation.network import Network
-from testbed.errors import CommandError, PrerequisiteError, TestbedError
-from testbed.process import Background, run
+from testbed.errors import CommandError, TestbedError
 from testbed.rundir import write_json
+from testbed.target_facts import (
+    kernel_facts,
+    make_durable,
+    node_sysctls,
+    require_tools,
+    tool_versions,
+)
+from testbed.timetable import Timetable, wake_exactly
 from testbed.workloads import WORKLOADS
+from testbed.workloads.base import Workload
 
-VERSION_ARGV = {
-    "curl": ["curl", "--version"],
-    "mptcpize": ["mptcpize", "--version"],
-    "squid": ["squid", "-v"],
-    "tcpdump": ["tcpdump", "--version"],
-}
+COLLECTOR_TOOLS = ("tcpdump", "ss")
 PROGRESS_STEP_S = 1.0
 
-# What tcpdump has not read when it ends is lost; reading takes it no virtual time.
-CAPTURE_DRAIN_S = 0.1
+# What tcpdump has not read when it ends is lost. It is woken once a second, so the network must
+# have been silent for longer than that; what waits in a queue may take a while to arrive.
+SILENCE_S, LONGEST_DRAIN_S = 1.5, 12.0
 
 # A run begins with a second of the clock, so that what came before it does not shift it: how
 # long Python takes to start depends on how its files lie on this machine, by a tick or two.
 START_STEP_NS = 1_000_000_000
-
-
-class Timetable:
-    """Calls at exact times, in the order of time and, at equal times, of entry."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Callable[[], None]]] = []
-        self._order = itertools.count()
-
-    def at(self, time_ns: int, call: Callable[[], None]) -> None:
-        """Enter a call at a time of the monotonic clock."""
-        heapq.heappush(self._heap, (time_ns, next(self._order), call))
-
-    def every(self, start_ns: int, step_ns: int, call: Callable[[], None]) -> None:
-        """Enter a call that is repeated."""
-
-        def again() -> None:
-            call()
-            self.every(start_ns + step_ns, step_ns, call)
-
-        self.at(start_ns, again)
-
-    def next_ns(self) -> int | None:
-        """Return the time of the next call."""
-        return self._heap[0][0] if self._heap else None
-
-    def call_due(self, now_ns: int) -> None:
-        """Make the calls whose time has come."""
-        while self._heap and self._heap[0][0] <= now_ns:
-            heapq.heappop(self._heap)[2]()
 
 
 class Run:
@@ -93,35 +69,41 @@ class Run:
         self._raw = folder / "raw"
         self._start_ns = 0
         self._event_log: list[dict[str, Any]] = []
+        self._mptcp_events: dict[int, MptcpEventsCollector] = {}
+        self._texts: list[SsText] = []
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
         self._raw.mkdir(exist_ok=True)
+        wake_exactly()
         self._prepare()
-        facts: dict[str, Any] = {
-            "kernel": {"release": platform.release()},
-            "tools": tool_versions(),
-        }
+        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions()}
         with ExitStack() as stack:
             facts["measured"] = self._measure(stack)
         make_durable(self._raw)
-        facts["sysctls"] = self._sysctls()
+        facts["sysctls"] = node_sysctls(self._network)
         facts["events"] = self._event_log
         write_json(self._folder / "target.json", facts)
 
     def _prepare(self) -> None:
         report("prepare")
-        require_tools([*WORKLOAD_TOOLS[self._plan["workload"]["name"]], "tcpdump"])
-        wanted = {"*": sysctls(self._plan["mptcp"]) | self._plan["sysctls"]}
-        self._network = Network(self._plan["topology"], wanted)
-        self._network.build()
-        set_limits(self._network.nodes, self._plan["mptcp"]["limits"])
-        paths = self._plan["topology"]["paths"]
-        flags = tuple(self._plan["mptcp"]["endpoint_flags"])
-        self._client = MultipathClient(self._network, paths, flags)
-        self._client.set_up()
         kind = WORKLOADS[self._plan["workload"]["name"]]
-        self._workload = kind(self._plan["workload"], self._network, self._raw)
+        require_tools([*kind.tools, *COLLECTOR_TOOLS])
+        mptcp, topology = self._plan["mptcp"], self._plan["topology"]
+        check_congestion_control(mptcp["congestion_control"])
+        check_scheduler(mptcp["scheduler"])
+        asked = self._plan["sysctls"]
+        wanted = {**asked, "*": sysctls(mptcp) | asked.get("*", {})}
+        self._network = Network(topology, wanted)
+        self._network.build()
+        set_limits(self._network.nodes, mptcp["limits"])
+        flags = {one["path"]: tuple(one["flags"]) for one in self._plan["endpoints"]}
+        self._client = MultipathClient(self._network, topology["paths"], flags)
+        self._client.set_up()
+        measure_base_rtt(self._network, topology["paths"], self._raw / "paths.rtt.json")
+        self._client.keep_only(self._plan["paths_at_start"])
+        self._workload: Workload = kind(self._plan["workload"], self._network, self._raw)
+        self._workload.address_of = self._client.address_of
 
     def _measure(self, stack: ExitStack) -> dict[str, Any]:
         report("start")
@@ -132,17 +114,18 @@ class Run:
         self._record("start")
         self._start_ns = (time.monotonic_ns() // START_STEP_NS + 1) * START_STEP_NS
         unix_ns = time.time_ns() - time.monotonic_ns() + self._start_ns
-        timetable = self._timetable(samplers)
+        timetable = self._timetable(samplers, stack)
         self._network.start_traces(self._start_ns)
-        download: list[Background] = []
-        timetable.at(self._start_ns, lambda: download.append(self._workload.start(stack)))
-        ended_ns = self._wait(timetable, download)
+        timetable.at(self._start_ns, partial(self._workload.start, stack))
+        ended_ns = self._wait(timetable)
         self._record("end")
+        self._write_texts("end")
         report("stop", self._elapsed_s())
-        time.sleep(CAPTURE_DRAIN_S)
+        self._wait_for_silence()
         captures.close()
         return {
             "started_unix_s": unix_ns / 1e9,
+            "started_unix_ns": unix_ns,
             "virtual_s": (ended_ns - self._start_ns) / 1e9,
             "workload": {
                 **self._workload.result(),
@@ -151,6 +134,16 @@ class Run:
             },
         }
 
+    def _wait_for_silence(self) -> None:
+        """Return when no link has carried anything for a while, or its time is up."""
+        before: Any = None
+        for _ in range(round(LONGEST_DRAIN_S / SILENCE_S)):
+            now = self._network.link_counters()
+            if now == before:
+                return
+            before = now
+            time.sleep(SILENCE_S)
+
     def _start_captures(self, stack: ExitStack) -> None:
         captures = [
             stack.enter_context(
@@ -158,6 +151,7 @@ class Run:
                     self._network.nodes[wanted["node"]],
                     wanted["interface"],
                     self._raw / wanted["file"],
+                    wanted["snap_bytes"],
                 )
             )
             for wanted in self._plan["captures"]
@@ -166,12 +160,18 @@ class Run:
             wait_until_capturing(capture)
 
     def _start_samplers(self, stack: ExitStack) -> list[SsCollector]:
+        collectors, nodes = self._plan["collectors"], self._network.nodes
         samplers = [
-            SsCollector(self._network.nodes[name], self._raw / f"{name}.ss.bin")
-            for name in self._plan["collectors"]["ss"]["nodes"]
+            SsCollector(nodes[name], self._raw / f"{name}.ss.bin")
+            for name in collectors["ss"]["nodes"]
         ]
         for sampler in samplers:
             stack.callback(sampler.close)
+        for name in collectors["mptcp_events"]["nodes"]:
+            events = MptcpEventsCollector(nodes[name], self._raw / f"{name}.mptcp_events.bin")
+            stack.callback(events.close)
+            self._mptcp_events[events.fileno()] = events
+        self._texts = [SsText(nodes[name], self._raw) for name in collectors["ss"]["nodes"]]
         return samplers
 
     def _record(self, when: str) -> None:
@@ -179,106 +179,70 @@ class Run:
             record_counters(self._network.nodes[name], self._raw / f"{name}.nstat.{when}.txt")
         record_links(self._network, self._raw / f"links.{when}.json")
 
-    def _timetable(self, samplers: list[SsCollector]) -> Timetable:
-        timetable = Timetable()
+    def _write_texts(self, when: str) -> None:
+        for text in self._texts:
+            text.write(when)
+
+    def _timetable(self, samplers: list[SsCollector], stack: ExitStack) -> Timetable:
+        timetable, start_ns = Timetable(), self._start_ns
+        self._links = LinkSampler(self._network, self._raw / "links.jsonl", start_ns)
+        stack.callback(self._links.close)
         changer = Changer(self._network, self._client)
+        collectors = self._plan["collectors"]
         for event in self._plan["events"]:
-            timetable.at(
-                self._start_ns + round(event["at_s"] * 1e9),
-                partial(self._carry_out_event, changer, event),
-            )
-        step_ns = round(self._plan["collectors"]["ss"]["interval_s"] * 1e9)
+            at_ns = start_ns + round(event["at_s"] * 1e9)
+            timetable.at(at_ns, partial(self._carry_out_event, changer, event))
         for sampler in samplers:
-            timetable.every(self._start_ns, step_ns, sampler.sample)
+            timetable.every(start_ns, step_ns(collectors["ss"]["interval_s"]), sampler.sample)
+        timetable.every(start_ns, step_ns(collectors["links"]["interval_s"]), self._links.sample)
         timetable.every(
-            self._start_ns,
-            round(PROGRESS_STEP_S * 1e9),
+            start_ns,
+            step_ns(PROGRESS_STEP_S),
             lambda: report("measure", self._elapsed_s()),
         )
+        self._plan_texts(timetable)
         return timetable
 
+    def _plan_texts(self, timetable: Timetable) -> None:
+        """Let the sockets be written at 1, 2, 4, ... s."""
+        at_s, when = FIRST_S, "start"
+        while at_s < self._plan["duration_s"]:
+            timetable.at(self._start_ns + step_ns(at_s), partial(self._write_texts, when))
+            at_s, when = 2 * at_s, "middle"
+
     def _carry_out_event(self, changer: Changer, event: dict[str, Any]) -> None:
+        done_s = self._elapsed_s()
+        if "link" in event:
+            self._links.sample()  # so that no sample spans two rates
         changer.carry_out(event)
-        self._event_log.append({**event, "done_s": self._elapsed_s()})
+        self._event_log.append({**event, "done_s": done_s})
+        self._workload.after_change(event)
 
     def _elapsed_s(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9
 
-    def _wait(self, timetable: Timetable, download: list[Background]) -> int:
-        """Follow the timetable until the download ends or its time is up; return that time."""
-        deadline_ns: int = self._start_ns + round(self._plan["duration_s"] * 1e9)
-        pidfd = -1
+    def _wait(self, timetable: Timetable) -> int:
+        """Follow the timetable until the workload ends or its time is up; return that time."""
+        deadline_ns: int = self._start_ns + step_ns(self._plan["duration_s"])
         while (now := time.monotonic_ns()) < deadline_ns:
             timetable.call_due(now)
-            if download and pidfd < 0:
-                pidfd = os.pidfd_open(download[0].pid)
             due_ns = min(timetable.next_ns() or deadline_ns, deadline_ns)
             left_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
-            if select.select([pidfd] if pidfd >= 0 else [], [], [], left_s)[0]:
-                return time.monotonic_ns()
+            watched = self._workload.watched()
+            ready, _, _ = select.select([*watched, *self._mptcp_events], [], [], left_s)
+            for descriptor in ready:
+                if descriptor in self._mptcp_events:
+                    self._mptcp_events[descriptor].take()
+            if not {*watched}.isdisjoint(ready):
+                ended_ns = time.monotonic_ns()
+                if self._workload.is_done():
+                    return ended_ns
         return deadline_ns
 
-    def _sysctls(self) -> dict[str, dict[str, str]]:
-        found = {}
-        for node in self._network.nodes.values():
-            with node.namespace.inside():
-                found[node.name] = {name: read_sysctl(name) for name in RECORDED_SYSCTLS}
-        return found
 
-
-RECORDED_SYSCTLS = (
-    "net.ipv4.tcp_congestion_control",
-    "net.ipv4.tcp_rmem",
-    "net.ipv4.tcp_wmem",
-    "net.mptcp.enabled",
-    "net.mptcp.blackhole_timeout",
-    "net.mptcp.path_manager",
-    "net.mptcp.scheduler",
-    "net.mptcp.stale_loss_cnt",
-)
-WORKLOAD_TOOLS = {"download": ("curl", "mptcpize", "squid")}
-
-
-def require_tools(names: list[str]) -> None:
-    """Refuse to start when a tool is missing, with all that are.
-
-    Raises:
-        PrerequisiteError: one or more are.
-    """
-    missing = [name for name in names if shutil.which(name) is None]
-    if missing:
-        raise PrerequisiteError(
-            f"this machine has no {' and no '.join(missing)}; "
-            f"install with 'apt-get install {' '.join(missing)}'"
-        )
-
-
-def tool_versions() -> dict[str, str]:
-    """Return the first line of what each tool says of its version."""
-    versions = {"python": platform.python_version()}
-    for name, argv in VERSION_ARGV.items():
-        try:
-            versions[name] = run(argv, timeout_s=30).partition("\n")[0].strip()
-        except TestbedError as error:
-            versions[name] = str(error)
-    return versions
-
-
-def make_durable(folder: Path) -> None:
-    """Write every file of a folder out, so that a full disk is noticed and not left to chance.
-
-    Raises:
-        CommandError: the results do not fit.
-    """
-    for path in sorted(folder.iterdir()):
-        try:
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise CommandError(
-                f"raw/{path.name} cannot be written: {(error.strerror or '').lower()}; "
-                "make room in the results folder or choose another with --out"
-            ) from error
+def step_ns(seconds: float) -> int:
+    """Return whole nanoseconds."""
+    return round(seconds * 1e9)
 
 
 def report(stage: str, t_s: float | None = None) -> None:
@@ -294,6 +258,13 @@ def main() -> None:
     except TestbedError as error:
         print(json.dumps({"stage": "failed", "error": str(error)}), flush=True)
         sys.exit(error.exit_code)
+    except OSError as error:
+        if not error.filename:
+            raise
+        reason = (error.strerror or str(error)).lower()
+        problem = CommandError(f"{Path(str(error.filename)).name} cannot be written: {reason}")
+        print(json.dumps({"stage": "failed", "error": str(problem)}), flush=True)
+        sys.exit(problem.exit_code)
 
 
 if __name__ == "__main__":

@@ -1,2 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The networks of the experiments, one class per file; each docstring has the drawing."""
+
+from testbed.topology import Topology
+from topologies.underground import Underground
+
+TOPOLOGIES: dict[str, type[Topology]] = {"underground": Underground}

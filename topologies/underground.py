@@ -50,8 +50,8 @@ class Underground(Topology):
         self.add_link("bs-core", base_station, core)
         self.add_link("core-proxy", core, proxy)
         self.add_link("proxy-origin", proxy, origin)
-        self.add_path("wifi", laptop, wifi)
-        self.add_path("3g", laptop, cell)
+        self.add_path("wifi", laptop, wifi, to=proxy)
+        self.add_path("3g", laptop, cell, to=proxy)
 
 
 topos = {"underground": Underground}

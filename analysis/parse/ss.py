@@ -17,6 +17,7 @@ from testbed.errors import RunInvalid
 
 RECORD = struct.Struct("<QII")  # Unix time in ns, protocol, bytes of netlink messages
 MESSAGE = struct.Struct("<IHHII")  # nlmsghdr
+ATTRIBUTE = struct.Struct("<HH")  # nlattr
 PROTOCOL_TCP, PROTOCOL_MPTCP = 6, 262
 NLMSG_ERROR, NLMSG_DONE, SOCK_DIAG_BY_FAMILY = 2, 3, 20
 DIAG_INFO, DIAG_CONG, DIAG_SKMEMINFO, DIAG_ULP_INFO = 2, 4, 7, 19
@@ -30,6 +31,11 @@ SUBFLOW_FIELDS = {
     SUBFLOW_ID_REM: "id_remote",
     SUBFLOW_ID_LOC: "id_local",
 }
+
+# SK_MEMINFO_RMEM_ALLOC, RCVBUF, WMEM_ALLOC, SNDBUF
+MEMORY = np.dtype(
+    [(name, "<u4") for name in ("rmem_bytes", "rcvbuf_bytes", "wmem_bytes", "sndbuf_bytes")]
+)
 
 DIAG_MESSAGE = np.dtype(
     [
@@ -163,50 +169,56 @@ def _samples(t_ns: int, messages: memoryview) -> Iterator[Sample]:
 
 def _attributes(data: memoryview | bytes) -> dict[int, bytes]:
     """Return the values of netlink attributes by type; what does not fit ends the list."""
-    values, position = {}, 0
-    while position + 4 <= len(data):
-        length, kind = struct.unpack_from("<HH", data, position)
-        if length < 4 or position + length > len(data):
+    values, position, content = {}, 0, bytes(data)
+    end = len(content)
+    while position + ATTRIBUTE.size <= end:
+        length, kind = ATTRIBUTE.unpack_from(content, position)
+        if length < ATTRIBUTE.size or position + length > end:
             break
-        values[kind & NLA_TYPE_MASK] = bytes(data[position + 4 : position + length])
+        values[kind & NLA_TYPE_MASK] = content[position + ATTRIBUTE.size : position + length]
         position += (length + 3) & ~3
     return values
 
 
 def _table(samples: list[Sample], info: np.dtype[np.void]) -> npt.NDArray[np.void]:
-    """Build the structured array; what an attribute lacks stays zero."""
+    """Build the structured array; what an attribute lacks stays zero.
+
+    Column by column: setting the fields of one row takes numpy longer than reading them here.
+    """
     table = np.zeros(len(samples), dtype=[*SOCKET, ("info", info)])
-    for row, sample in zip(table, samples, strict=True):
-        row["t_ns"] = sample.t_ns
-        row["info_bytes"] = min(len(sample.attributes.get(DIAG_INFO, b"")), info.itemsize)
-        row["congestion_control"] = sample.attributes.get(DIAG_CONG, b"").rstrip(b"\0")[:16]
-        memory = sample.attributes.get(DIAG_SKMEMINFO, b"")
-        if len(memory) >= 16:  # SK_MEMINFO_RMEM_ALLOC, RCVBUF, WMEM_ALLOC, SNDBUF
-            values = struct.unpack_from("<4I", memory)
-            names = ("rmem_bytes", "rcvbuf_bytes", "wmem_bytes", "sndbuf_bytes")
-            for name, value in zip(names, values, strict=True):
-                row[name] = value
-        _fill_subflow(row, sample.attributes.get(DIAG_ULP_INFO, b""))
-    _fill_column(table, "diag", [sample.diag for sample in samples])
-    _fill_column(table, "info", [sample.attributes.get(DIAG_INFO, b"") for sample in samples])
+    infos, controls, memories, subflows = (
+        [sample.attributes.get(kind, b"") for sample in samples]
+        for kind in (DIAG_INFO, DIAG_CONG, DIAG_SKMEMINFO, DIAG_ULP_INFO)
+    )
+    table["t_ns"] = [sample.t_ns for sample in samples]
+    table["info_bytes"] = [min(len(value), info.itemsize) for value in infos]
+    table["congestion_control"] = [value.rstrip(b"\0")[:16] for value in controls]
+    whole = [value if len(value) >= MEMORY.itemsize else b"" for value in memories]
+    memory = _joined(MEMORY, whole)
+    for name in MEMORY.names or ():
+        table[name] = memory[name]
+    _fill_subflows(table, subflows)
+    table["diag"] = _joined(DIAG_MESSAGE, [sample.diag for sample in samples])
+    table["info"] = _joined(info, infos)
     return table
 
 
-def _fill_column(table: npt.NDArray[np.void], name: str, values: list[bytes]) -> None:
-    dtype = table.dtype[name]
+def _joined(dtype: np.dtype[np.void], values: list[bytes]) -> npt.NDArray[np.void]:
+    """Return one element per value; what a value lacks is zero, what it has beyond is left out."""
     size = dtype.itemsize
-    joined = b"".join(value[:size].ljust(size, b"\0") for value in values)
-    table[name] = np.frombuffer(joined, dtype=dtype)
+    joined = b"".join([value[:size].ljust(size, b"\0") for value in values])
+    return np.frombuffer(joined, dtype=dtype)
 
 
-def _fill_subflow(row: np.void, ulp_info: bytes) -> None:
-    """Fill what INET_ULP_INFO_MPTCP says of a subflow."""
-    mptcp = _attributes(ulp_info).get(ULP_INFO_MPTCP)
-    if mptcp is None:
-        return
-    row["is_subflow"] = 1
-    for kind, value in _attributes(mptcp).items():
-        if kind in SUBFLOW_FIELDS:
-            name = SUBFLOW_FIELDS[kind]
-            size = row[name].dtype.itemsize
-            row[name] = int.from_bytes(value[:size], "little")
+def _fill_subflows(table: npt.NDArray[np.void], infos: list[bytes]) -> None:
+    """Fill what INET_ULP_INFO_MPTCP says of the subflows among the sockets."""
+    rows, found = [], []
+    for row, info in enumerate(infos):
+        mptcp = _attributes(info).get(ULP_INFO_MPTCP) if info else None
+        if mptcp is not None:
+            rows.append(row)
+            found.append(_attributes(mptcp))
+    table["is_subflow"][rows] = 1
+    for kind, name in SUBFLOW_FIELDS.items():
+        size = table.dtype[name].itemsize
+        table[name][rows] = [int.from_bytes(of.get(kind, b"")[:size], "little") for of in found]

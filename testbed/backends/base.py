@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a backend can do. All of them start `python3 -m testbed.runner run.json OUTDIR`."""
 
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 Progress = Callable[[dict[str, Any]], None]
+
+
+class Cancelled(Exception):
+    """The user ended a run that was under way."""
 
 
 class Backend(ABC):
@@ -21,14 +26,16 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
+    def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Carry out the run.json in a run directory, fill it, and return the exit status.
 
         Args:
             run_dir: holds run.json; gets raw/, runner.log and target.json.
             seed: of everything random on the target.
             progress: called with each line of progress.
+            cancelled: ends the run when it is set.
 
         Raises:
             BackendError: the machine died or cannot be reached.
+            Cancelled: it was.
         """

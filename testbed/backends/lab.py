@@ -5,14 +5,18 @@ import hashlib
 import io
 import json
 import os
+import queue
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from testbed.backends.base import Backend, Progress
+from testbed.backends.base import Backend, Cancelled, Progress
 from testbed.backends.target_code import target_code
 from testbed.errors import BackendError
-from testbed.lab.boot import BootOptions, GuestCommand, run_in_lab
+from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
 
 SHARE = "/run/testbed"
@@ -29,6 +33,9 @@ class LabBackend(Backend):
     def __init__(self, memory_bytes: int = BootOptions.memory_bytes) -> None:
         self._memory_bytes = memory_bytes
         self._kernel: Kernel | None = None
+        self._cpus = queue.SimpleQueue[int]()
+        for cpu in sorted(os.sched_getaffinity(0)):
+            self._cpus.put(cpu)
 
     def up(self) -> dict[str, Any]:
         """Find the kernel."""
@@ -40,7 +47,7 @@ class LabBackend(Backend):
             "config_sha256": hashlib.sha256(config).hexdigest(),
         }
 
-    def run(self, run_dir: Path, seed: int, progress: Progress) -> int:
+    def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Boot, run and power off."""
         assert self._kernel is not None, "up() comes first"
         interpreter = os.path.realpath(sys.executable)
@@ -51,15 +58,37 @@ class LabBackend(Backend):
             mounts={CODE: target_code(CODE)},
             visible=(Path(sys.base_prefix),),
         )
-        with (run_dir / "runner.log").open("wb") as log:
+        with (run_dir / "runner.log").open("wb") as log, _cancelling(), self._cpu() as cpu:
             return run_in_lab(
                 command,
                 kernel=self._kernel.path,
-                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes),
+                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes, cpu=cpu),
                 share=run_dir,
                 stdout=_ProgressLines(progress),
                 stderr=log,
+                cancelled=cancelled,
             )
+
+    @contextmanager
+    def _cpu(self) -> Iterator[int | None]:
+        """Lend a processor to a run; there is none for more runs than processors."""
+        try:
+            cpu = self._cpus.get_nowait()
+        except queue.Empty:
+            yield None
+            return
+        try:
+            yield cpu
+        finally:
+            self._cpus.put(cpu)
+
+
+@contextmanager
+def _cancelling() -> Iterator[None]:
+    try:
+        yield
+    except LabCancelled:
+        raise Cancelled from None
 
 
 class _ProgressLines(io.BytesIO):

@@ -26,6 +26,8 @@ PARTS = (
     "process.py",
     "rundir.py",
     "runner.py",
+    "target_facts.py",
+    "timetable.py",
     "workloads",
 )
 

@@ -66,7 +66,7 @@ def exec_(
             command,
             env={"PATH": f"{os.environ.get('PATH', '')}:{GUEST_PATH}"},
             cwd=Path.cwd(),
-            visible=_own_folders(),
+            visible=own_folders(),
         ),
         kernel=kernel or find_kernel().path,
         options=BootOptions(seed=seed, memory_bytes=memory, is_real_time=real_time),
@@ -97,9 +97,9 @@ def shell(memory: int, kernel: Path | None, share: Path | None) -> None:
             "LINES": str(size.lines),
         },
         cwd=Path.cwd(),
-        visible=_own_folders(),
+        visible=own_folders(),
     )
-    with _raw_terminal():
+    with raw_terminal():
         status = run_in_lab(
             command,
             kernel=kernel or find_kernel().path,
@@ -110,13 +110,13 @@ def shell(memory: int, kernel: Path | None, share: Path | None) -> None:
     sys.exit(status)
 
 
-def _own_folders() -> tuple[Path, ...]:
+def own_folders() -> tuple[Path, ...]:
     """Return what a user expects to find in the lab wherever it lies on this machine."""
     return Path.cwd(), PROJECT_ROOT, Path(sys.prefix), Path(sys.base_prefix)
 
 
 @contextmanager
-def _raw_terminal() -> Iterator[None]:
+def raw_terminal() -> Iterator[None]:
     """Leave the line discipline to the guest while its shell runs."""
     saved = termios.tcgetattr(sys.stdin)
     try:

@@ -14,11 +14,17 @@ from testbed.errors import TestbedError
 
 # Modules are imported when their command is called: `testbed lab exec` must not wait for pandas.
 COMMANDS = {
+    "analyze": "testbed.cli.analyze:analyze",
     "doctor": "testbed.cli.doctor:doctor",
     "kernel": "testbed.cli.kernel:kernel",
     "lab": "testbed.cli.lab:lab",
     "offload": "testbed.cli.offload:offload",
     "report": "testbed.cli.report:report",
+    "resume": "testbed.cli.resume:resume",
+    "run": "testbed.cli.run:run",
+    "schema": "testbed.cli.schema:schema",
+    "shell": "testbed.cli.shell:shell",
+    "validate": "testbed.cli.validate:validate",
 }
 
 EXIT_BROKEN_PIPE = 141

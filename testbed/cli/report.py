@@ -1,44 +1,67 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`testbed report`: tables, figures and verdict once more, from the raw data."""
+"""`testbed report`: tables, figures, verdicts and the page once more, from the raw data."""
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
-from analysis.report import write_report
-from testbed.errors import RunInvalid, SpecError
+from testbed.cli.progress import show_progress
+from testbed.errors import SpecError
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 def report(directory: Path, as_json: bool) -> None:
-    """Analyse the runs in DIRECTORY again and write their figures and tables.
+    """Analyse the runs in DIRECTORY again and write their figures, tables and report.html.
 
-    DIRECTORY is a run directory or the folder of a whole call. Raw data are only read.
+    DIRECTORY is a results directory, a run directory or a folder of results. Raw data are only
+    read; everything else is made again from them.
 
     Example: testbed report results/offload/20260101T120000Z-0123abcd
     """
-    manifests = sorted(directory.rglob("manifest.json"))
-    if not manifests:
-        raise SpecError(f"{directory} holds no finished run: there is no manifest.json in it")
-    found = []
-    for manifest in manifests:
-        summary = _analyse(manifest.parent)
-        found.append({"run_dir": str(manifest.parent), **summary})
+    from analysis.overview import write_overview
+    from analysis.runs import read_results, results_dir_of
+
+    found, pages = [], []
+    for place in _places(directory):
+        with _progress(len(list(place.rglob("manifest.json")))) as progress:
+            page = write_overview(place, rebuild=True, report=progress)
+        pages.append(str(page))
+        for record in read_results(place).records:
+            found.append({"run_dir": str(record.directory), **record.outcome()})
+            if not as_json:
+                click.echo(f"{record.level or record.status:8} {record.directory}")
         if not as_json:
-            click.echo(f"{summary['verdict']:8} {manifest.parent}")
+            click.echo(f"report:  {page}")
+    if (directory / "run.json").exists() and (whole := results_dir_of(directory)):
+        pages.append(str(write_overview(whole)))  # its numbers are those of this run too
     if as_json:
-        click.echo(json.dumps({"runs": found}))
+        click.echo(json.dumps({"runs": found, "reports": pages}))
     sys.exit(0 if all(run["verdict"] == "valid" for run in found) else 1)
 
 
-def _analyse(run_dir: Path) -> dict[str, Any]:
-    """Return the summary of a run; one that cannot be analysed does not keep others from it."""
-    try:
-        return write_report(run_dir).summary
-    except RunInvalid as error:
-        return {"verdict": "invalid", "verdict_reasons": [str(error)]}
+def _places(directory: Path) -> list[Path]:
+    """Return the results directories in a folder, or the run directory that it is."""
+    from analysis.runs import results_dir_of
+
+    if not any(directory.rglob("manifest.json")):
+        raise SpecError(f"{directory} holds no finished run: there is no manifest.json in it")
+    if (directory / "plan.json").exists() or (directory / "manifest.json").exists():
+        return [directory]
+    manifests = sorted(directory.rglob("manifest.json"))
+    return list(dict.fromkeys(results_dir_of(m.parent) or m.parent for m in manifests))
+
+
+@contextmanager
+def _progress(runs: int) -> Iterator[Callable[[str, float | None], None]]:
+    """Show progress on a terminal, and elsewhere if there is more than one run to wait for."""
+    if runs > 1 or sys.stderr.isatty():
+        with show_progress() as report:
+            yield report
+    else:
+        yield lambda stage, fraction: None

@@ -6,25 +6,22 @@ from pathlib import Path
 from testbed.emulation.network import Node
 from testbed.process import Background
 
-# Ethernet, IPv4 and TCP headers with all options take 134 bytes at most.
-SNAP_BYTES = 134
 BUFFER_KIB = 16384
 READY_TIMEOUT_S = 30.0
 
 
-def tcpdump_argv(interface: str, file: Path) -> list[str]:
+def tcpdump_argv(interface: str, file: Path, snap_bytes: int) -> list[str]:
     """Return the command that records an interface with time stamps in ns."""
     return [
         "tcpdump",
         "--interface",
         interface,
         "--snapshot-length",
-        str(SNAP_BYTES),
+        str(snap_bytes),
         "--buffer-size",
         str(BUFFER_KIB),
         "--time-stamp-precision",
         "nano",
-        "--immediate-mode",
         "--no-promiscuous-mode",
         "--relinquish-privileges",
         "root",
@@ -34,10 +31,10 @@ def tcpdump_argv(interface: str, file: Path) -> list[str]:
     ]
 
 
-def start_capture(node: Node, interface: str, file: Path) -> Background:
+def start_capture(node: Node, interface: str, file: Path, snap_bytes: int) -> Background:
     """Start a capture; use `wait_until_capturing` before relying on it."""
     return Background(
-        tcpdump_argv(interface, file),
+        tcpdump_argv(interface, file, snap_bytes),
         stdout_path=file.with_suffix(".tcpdump.out"),
         stderr_path=file.with_suffix(".tcpdump.txt"),
         prepare=node.namespace.enter,

@@ -11,6 +11,9 @@ from testbed.emulation.mptcp import MultipathClient
 from testbed.emulation.network import Network
 from testbed.netlink.qdisc import LinkChange
 
+DIRECTIONS = ("a_to_b", "b_to_a")
+LINK_VALUES = ("rate_bps", "one_way_delay_s", "queue_bytes", "loss_fraction", "is_up")
+
 
 class Changer:
     """Carries out changes on a live network.
@@ -28,30 +31,56 @@ class Changer:
         """Carry out one change, now."""
         CHANGES[change["change"]](self, change)
 
-    def _set_link(self, change: dict[str, Any], is_up: bool) -> None:
-        for direction in ("a_to_b", "b_to_a"):
-            self._network.change_link(change["link"], direction, LinkChange(is_up=is_up))
+    def link(self, change: dict[str, Any]) -> None:
+        """Change values of one direction of a link: rate, delay, queue, loss, up."""
+        values = {name: change[name] for name in LINK_VALUES if name in change}
+        self._network.change_link(change["link"], change["direction"], LinkChange(**values))
 
     def link_down(self, change: dict[str, Any]) -> None:
         """Lose a link's queues and all that is sent: the radio is out of range."""
-        self._set_link(change, False)
+        for direction in DIRECTIONS:
+            self._network.change_link(change["link"], direction, LinkChange(is_up=False))
 
     def link_up(self, change: dict[str, Any]) -> None:
         """Let a link carry packets again."""
-        self._set_link(change, True)
+        for direction in DIRECTIONS:
+            self._network.change_link(change["link"], direction, LinkChange(is_up=True))
 
     def address_gone(self, change: dict[str, Any]) -> None:
         """Take the client's address on a path away, with its endpoint and routes."""
         self._client.address_gone(change["path"])
 
     def address_back(self, change: dict[str, Any]) -> None:
-        """Give it back."""
-        self._client.address_back(change["path"])
+        """Give the client an address on a path again."""
+        self._client.address_back(change["path"], change["address"])
+
+    def endpoint_add(self, change: dict[str, Any]) -> None:
+        """Add an MPTCP endpoint for a path."""
+        self._client.endpoint_add(change["path"], tuple(change["flags"]))
+
+    def endpoint_remove(self, change: dict[str, Any]) -> None:
+        """Remove the MPTCP endpoint of a path."""
+        self._client.endpoint_remove(change["path"])
+
+    def endpoint_backup(self, change: dict[str, Any]) -> None:
+        """Make the MPTCP endpoint of a path a backup, or no backup."""
+        self._client.endpoint_backup(change["path"], change["is_backup"])
+
+    def use_path(self, change: dict[str, Any]) -> None:
+        """Do nothing to the network: this one is for the workload."""
 
 
 CHANGES: dict[str, Callable[[Changer, dict[str, Any]], None]] = {
-    "link_down": Changer.link_down,
-    "link_up": Changer.link_up,
-    "address_gone": Changer.address_gone,
-    "address_back": Changer.address_back,
+    name: getattr(Changer, name)
+    for name in (
+        "link",
+        "link_down",
+        "link_up",
+        "address_gone",
+        "address_back",
+        "endpoint_add",
+        "endpoint_remove",
+        "endpoint_backup",
+        "use_path",
+    )
 }

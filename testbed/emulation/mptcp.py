@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MPTCP on the emulated hosts: sysctls, limits, endpoints and a routing table per address."""
+"""MPTCP on the emulated hosts: sysctls, limits, endpoints and a routing table per path."""
 
 from typing import Any
 
+from testbed.emulation.namespace import read_sysctl
 from testbed.emulation.network import Network, Node
-from testbed.errors import BackendError
+from testbed.errors import BackendError, PrerequisiteError
 from testbed.netlink import route
-from testbed.netlink.mptcp import Endpoint
+from testbed.netlink.mptcp import Endpoint, PathManager
 
 FIRST_TABLE = 100
 RULE_PRIORITY = 100
 ANYWHERE = "0.0.0.0"
+
+# The path manager's greatest limits so far are 8 (Linux 6.12) and 64 (7.3).
+PROBED_LIMITS = (255, 64, 32, 16, 8, 4, 2)
 
 
 def sysctls(mptcp: dict[str, Any]) -> dict[str, Any]:
@@ -25,6 +29,7 @@ def sysctls(mptcp: dict[str, Any]) -> dict[str, Any]:
         "net.mptcp.blackhole_timeout": 0,
         "net.mptcp.path_manager": mptcp["path_manager"],
         "net.mptcp.scheduler": mptcp["scheduler"],
+        "net.mptcp.stale_loss_cnt": mptcp["stale_loss_count"],
     }
 
 
@@ -34,84 +39,171 @@ class MultipathClient:
     Args:
         network: the live network.
         paths: of one node, as in run.json.
-        flags: of every endpoint.
+        flags: of the endpoint of each path that has one, by path.
     """
 
     def __init__(
-        self, network: Network, paths: list[dict[str, str]], flags: tuple[str, ...]
+        self, network: Network, paths: list[dict[str, Any]], flags: dict[str, tuple[str, ...]]
     ) -> None:
         self.node = network.nodes[paths[0]["node"]]
         self._flags = flags
         self._paths = {path["name"]: path for path in paths}
         self._numbers = {path["name"]: number for number, path in enumerate(paths, 1)}
-        self._links = {
-            path["name"]: next(
-                link
-                for link in network.links.values()
-                if path["address"] in (link["a_address"], link["b_address"])
-            )
-            for path in paths
-        }
+        self._links = {path["name"]: network.links[path["hops"][0][0]] for path in paths}
+        # path -> the address that it has now
+        self._addresses = {path["name"]: path["address"] for path in paths}
 
     def set_up(self) -> None:
-        """Give every path its routes and its endpoint."""
+        """Give every path its routes, and its endpoint if it has one."""
         for name, path in self._paths.items():
-            table = FIRST_TABLE + self._numbers[name]
-            self.node.rtnl.add(
-                route.new_rule_from(path["address"], table, RULE_PRIORITY),
-                f"route what comes from {path['address']}",
-            )
+            for address in path["addresses"]:
+                self.node.rtnl.add(
+                    route.new_rule_from(address, self._table(name), RULE_PRIORITY),
+                    f"route what comes from {address}",
+                )
             self._add_routes(name)
+        for name in self._flags:
             self._endpoints().add_endpoint(self._endpoint(name))
+
+    def keep_only(self, names: list[str]) -> None:
+        """Take the addresses of all other paths away."""
+        for name in self._paths:
+            if name not in names:
+                self.address_gone(name)
+
+    def address_of(self, name: str) -> str:
+        """Return the address that the node has on a path now."""
+        if name not in self._addresses:
+            raise BackendError(f"{self.node.name} has no address on the path {name} now")
+        return str(self._addresses[name])
 
     def address_gone(self, name: str) -> None:
         """Do what a laptop does when it has lost a network: drop the address and its endpoint."""
-        path, link = self._paths[name], self._links[name]
-        self._endpoints().delete_endpoint(self._endpoint(name))
+        if name in self._flags:
+            self._endpoints().delete_endpoint(self._endpoint(name))
+        address = self.address_of(name)
+        prefix_length = self._links[name]["prefix_length"]
         self.node.rtnl.request(
-            route.delete_address(self._index(name), path["address"], link["prefix_length"]),
-            f"take the address {path['address']}",
+            route.delete_address(self._index(name), address, prefix_length),
+            f"take the address {address}",
         )
+        del self._addresses[name]
 
-    def address_back(self, name: str) -> None:
+    def address_back(self, name: str, address: str) -> None:
         """Do what a laptop does when it has joined a network again."""
-        path, link = self._paths[name], self._links[name]
         self.node.rtnl.request(
-            route.new_address(self._index(name), path["address"], link["prefix_length"]),
-            f"give the address {path['address']}",
+            route.new_address(self._index(name), address, self._links[name]["prefix_length"]),
+            f"give the address {address}",
         )
+        self._addresses[name] = address
         self._add_routes(name)
+        if name in self._flags:
+            self._endpoints().add_endpoint(self._endpoint(name))
+
+    def endpoint_add(self, name: str, flags: tuple[str, ...]) -> None:
+        """Add an endpoint for a path."""
+        self._flags[name] = flags
         self._endpoints().add_endpoint(self._endpoint(name))
+
+    def endpoint_remove(self, name: str) -> None:
+        """Remove the endpoint of a path."""
+        self._endpoints().delete_endpoint(self._endpoint(name))
+        del self._flags[name]
+
+    def endpoint_backup(self, name: str, is_backup: bool) -> None:
+        """Make the endpoint of a path a backup, or no backup."""
+        self._endpoints().set_backup(self._endpoint(name), is_backup)
+        others = tuple(flag for flag in self._flags[name] if flag != "backup")
+        # Kept for the endpoint that comes with the next address.
+        self._flags[name] = (*others, "backup") if is_backup else others
 
     def _add_routes(self, name: str) -> None:
         """Add the default routes by this path: for its own address, and for all others."""
-        path, link = self._paths[name], self._links[name]
-        number, index = self._numbers[name], self._index(name)
-        gateway = link["b_address"] if path["address"] == link["a_address"] else link["a_address"]
-        what = f"route by the path {name}"
+        link, number, index = self._links[name], self._numbers[name], self._index(name)
+        is_a = link["a"] == self.node.name
+        gateway = link["b_address"] if is_a else link["a_address"]
         # A route with a source address goes when the address goes.
-        source = path["address"]
-        for place in ({"table": FIRST_TABLE + number}, {"metric": 100 * number}):
+        source = self.address_of(name)
+        for place in ({"table": self._table(name)}, {"metric": 100 * number}):
             self.node.rtnl.add(
-                route.new_route(ANYWHERE, 0, index, gateway, source=source, **place), what
+                route.new_route(ANYWHERE, 0, index, gateway, source=source, **place),
+                f"route by the path {name}",
             )
         self.node.rtnl.flush()
 
-    def _endpoints(self) -> Any:
+    def _table(self, name: str) -> int:
+        return FIRST_TABLE + self._numbers[name]
+
+    def _endpoints(self) -> PathManager:
         if self.node.path_manager is None:
             raise BackendError(f"the node {self.node.name} is a router and has no endpoints")
         return self.node.path_manager
 
     def _endpoint(self, name: str) -> Endpoint:
-        address = self._paths[name]["address"]
-        return Endpoint(address, self._numbers[name], self._flags, self._index(name))
+        if name not in self._flags:
+            raise BackendError(f"the path {name} of {self.node.name} has no MPTCP endpoint")
+        return Endpoint(
+            self.address_of(name), self._numbers[name], self._flags[name], self._index(name)
+        )
 
     def _index(self, name: str) -> int:
         return self.node.indexes[self._paths[name]["interface"]]
 
 
 def set_limits(nodes: dict[str, Node], limits: dict[str, int]) -> None:
-    """Set the limits of the path manager on every host; both ends have their own."""
+    """Set the limits of the path manager on every host; both ends have their own.
+
+    Raises:
+        PrerequisiteError: the kernel takes less; the message says how much.
+    """
     for node in nodes.values():
-        if node.path_manager is not None:
+        if node.path_manager is None:
+            continue
+        try:
             node.path_manager.set_limits(limits["subflows"], limits["add_addr_accepted"])
+        except BackendError as error:
+            most = probe_limit(node.path_manager)
+            if max(limits.values()) <= most:
+                raise
+            asked = f"{limits['subflows']} subflows and {limits['add_addr_accepted']} addresses"
+            raise PrerequisiteError(
+                f"mptcp.limits: this kernel takes at most {most} of each, asked were {asked}; "
+                "lower the limits or use a newer kernel"
+            ) from error
+
+
+def probe_limit(path_manager: PathManager) -> int:
+    """Return the greatest limit of additional subflows that the kernel takes, of those known."""
+    for limit in PROBED_LIMITS:
+        try:
+            path_manager.set_limits(limit, limit)
+        except BackendError:
+            continue
+        return limit
+    return 0
+
+
+def check_congestion_control(name: str) -> None:
+    """Refuse a congestion control that the kernel does not have.
+
+    Raises:
+        PrerequisiteError: it has others; the message lists them.
+    """
+    known = read_sysctl("net.ipv4.tcp_available_congestion_control").split()
+    if name not in known:
+        raise PrerequisiteError(
+            f'tcp.congestion_control: this kernel has no "{name}"; it has {", ".join(known)}'
+        )
+
+
+def check_scheduler(name: str) -> None:
+    """Refuse an MPTCP packet scheduler that the kernel does not have.
+
+    Raises:
+        PrerequisiteError: it has others; the message lists them.
+    """
+    known = read_sysctl("net.mptcp.available_schedulers").split()
+    if name not in known:
+        raise PrerequisiteError(
+            f'mptcp.scheduler: this kernel has no "{name}"; it has {", ".join(known)}'
+        )

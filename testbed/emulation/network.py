@@ -9,13 +9,12 @@ TCP does there (small queues, local congestion), as no real link does.
 import socket
 from typing import Any
 
-from testbed.emulation.namespace import Namespace, write_sysctl
+from testbed.emulation.namespace import enter_new_namespace, returning, write_sysctl
+from testbed.emulation.node import Node as Node
+from testbed.emulation.node import make_nodes
+from testbed.errors import BackendError
 from testbed.netlink import qdisc, route
 from testbed.netlink.message import NetlinkSocket
-from testbed.netlink.mptcp import PathManager
-
-# Fallback devices of tunnels take the first numbers of a namespace.
-FIRST_INDEX = 12
 
 # One address for all: the ends know each other, nothing is resolved.
 MAC = b"\x02\x00\x00\x00\x00\x01"
@@ -23,42 +22,10 @@ MAC = b"\x02\x00\x00\x00\x00\x01"
 # Deep enough never to be the limit: what limits a queue here is the link.
 IFB_INDEX_OFFSET = 1000
 
-SYSCTLS: dict[str, Any] = {
-    "net.ipv4.conf.all.rp_filter": 0,
-    "net.ipv4.conf.default.rp_filter": 0,
-    "net.ipv4.conf.all.send_redirects": 0,
-    "net.ipv4.conf.default.send_redirects": 0,
-    "net.ipv4.tcp_no_metrics_save": 1,
-    "net.ipv6.conf.all.disable_ipv6": 1,
-    "net.ipv6.conf.default.disable_ipv6": 1,
-}
-
-
-class Node:
-    """One node: its namespace, and the sockets that configure it.
-
-    Args:
-        name: as in the topology.
-        kind: "host" or "router".
-        sysctls: set before anything else.
-    """
-
-    def __init__(self, name: str, kind: str, sysctls: dict[str, Any]) -> None:
-        self.name = name
-        self.kind = kind
-        self.namespace = Namespace()
-        self.indexes: dict[str, int] = {}
-        with self.namespace.inside():
-            self.rtnl = NetlinkSocket(socket.NETLINK_ROUTE)
-            self.path_manager = PathManager() if kind == "host" else None
-            for key, value in {**SYSCTLS, **sysctls}.items():
-                write_sysctl(key, value)
-            write_sysctl("net.ipv4.ip_forward", int(kind == "router"))
-        self.rtnl.add(route.link_up(route.LOOPBACK_INDEX), f"bring up lo of {name}")
-
-    def take_index(self, interface: str) -> int:
-        """Return the interface's number, which is given out here and not by the kernel."""
-        return self.indexes.setdefault(interface, FIRST_INDEX + len(self.indexes))
+# The kernel begins to forget neighbours at the first of its thresholds and refuses new ones at the
+# last (128 and 1024 by default); all nodes share one table.
+NEIGHBOURS = "net.ipv4.neigh.default.gc_thresh"
+FORGOTTEN_FROM = 128
 
 
 class Network:
@@ -71,49 +38,60 @@ class Network:
 
     def __init__(self, plain: dict[str, Any], sysctls: dict[str, dict[str, Any]]) -> None:
         self.plain = plain
-        self.nodes = {
-            node["name"]: Node(
-                node["name"],
-                node["kind"],
-                {**sysctls.get("*", {}), **sysctls.get(node["name"], {})},
-            )
-            for node in plain["nodes"]
-        }
+        self.nodes = make_nodes(plain["nodes"], sysctls)
         self.links = {link["name"]: link for link in plain["links"]}
         # (link, direction) -> the node and interface number where its queue is
         self.queues: dict[tuple[str, str], tuple[Node, int]] = {}
 
     def build(self) -> None:
         """Make links, addresses and routes, and then the queues."""
-        for link in self.links.values():
-            self._connect(link)
+        _make_room_for_neighbours(2 * len(self.links))
+        self._connect()
         for link in self.links.values():
             self._address(link)
         for node in self.nodes.values():
             for entry in self.plain["routes"][node.name]:
                 self._route(node, entry)
             node.rtnl.flush()
-        # A queue that is attached when both ends are up starts at once; earlier ones wait for
-        # the kernel's link watch, which handles 100 interfaces per second.
         for link in self.links.values():
             self._shape(link, "a_to_b")
             self._shape(link, "b_to_a")
+            self._start(link)
         for node in self.nodes.values():
             node.rtnl.flush()
 
-    def _connect(self, link: dict[str, Any]) -> None:
+    def _connect(self) -> None:
+        """Make all links from an empty namespace, whose socket reaches into all others.
+
+        In the namespace of a node, the numbers that it has given out would be in the way.
+        """
+        with returning():
+            empty = enter_new_namespace()
+            with NetlinkSocket(socket.NETLINK_ROUTE) as rtnl:
+                for link in self.links.values():
+                    self._make_link(rtnl, link)
+                rtnl.flush()
+            empty.close()
+
+    def _make_link(self, rtnl: NetlinkSocket, link: dict[str, Any]) -> None:
         a, b = self.nodes[link["a"]], self.nodes[link["b"]]
         a_index, b_index = a.take_index(link["a_interface"]), b.take_index(link["b_interface"])
         what = f"make the link {link['name']}"
-        a.rtnl.request(
+        rtnl.add(
             route.new_veth(
-                a_index, link["a_interface"], b_index, link["b_interface"], b.namespace.fd, MAC
+                a_index,
+                link["a_interface"],
+                b_index,
+                link["b_interface"],
+                b.namespace.fd,
+                MAC,
+                namespace_fd=a.namespace.fd,
+                is_up=True,
             ),
             what,
         )
-        # An end refuses to come up before its peer exists, so both do now.
-        a.rtnl.request(route.link_up(a_index), what)
-        b.rtnl.request(route.link_up(b_index), what)
+        # The second end refuses to come up with the message that makes it.
+        b.rtnl.add(route.link_up(b_index), what)
 
     def _address(self, link: dict[str, Any]) -> None:
         for side in "ab":
@@ -139,7 +117,8 @@ class Network:
     def _shape(self, link: dict[str, Any], direction: str) -> None:
         wanted = link[direction]
         change = direction_change(wanted)
-        if change == qdisc.LinkChange(one_way_delay_s=0.0, loss_fraction=0.0):
+        is_cable = change == qdisc.LinkChange(one_way_delay_s=0.0, loss_fraction=0.0)
+        if is_cable and wanted["trace"] is None:
             return
         from_side, to_side = direction.split("_to_")
         sender, receiver = self.nodes[link[from_side]], self.nodes[link[to_side]]
@@ -150,6 +129,18 @@ class Network:
             node, index = sender, sender.indexes[link[f"{from_side}_interface"]]
         node.rtnl.add(qdisc.new_lab_link(index, change), what)
         self.queues[link["name"], direction] = (node, index)
+
+    def _start(self, link: dict[str, Any]) -> None:
+        """Let the end that came up first send at once.
+
+        It came up without a carrier, and sends nothing until the kernel's link watch, which
+        handles 100 interfaces per second, has noticed one. A queueing discipline that is attached
+        when both ends are up starts at once.
+        """
+        node = self.nodes[link["a"]]
+        index = node.indexes[link["a_interface"]]
+        if self.queues.get((link["name"], "a_to_b")) != (node, index):
+            node.rtnl.add(qdisc.new_noqueue(index), f"start the link {link['name']}")
 
     def _behind(self, node: Node, interface: str, what: str) -> int:
         """Make a queue for what arrives on an interface and return its number."""
@@ -191,11 +182,26 @@ class Network:
 
 
 def direction_change(wanted: dict[str, Any]) -> qdisc.LinkChange:
-    """Return what makes a new queue behave as the topology wants; a trace comes later."""
-    rate = 0 if wanted["trace"] is not None else wanted["rate_bps"]
+    """Return what makes a new queue behave as the topology wants.
+
+    A trace comes with the run's start; until then its link takes no time, so that the base RTT of
+    a path can be measured.
+    """
     return qdisc.LinkChange(
-        rate_bps=rate,
+        rate_bps=wanted["rate_bps"],
         one_way_delay_s=wanted["one_way_delay_s"],
         queue_bytes=wanted["queue_bytes"],
         loss_fraction=wanted["loss_fraction"],
+        loss_seed=wanted.get("loss_seed"),
     )
+
+
+def _make_room_for_neighbours(count: int) -> None:
+    """Raise the limits of the neighbour table, where they can be raised, for a large network."""
+    if count < FORGOTTEN_FROM:
+        return
+    for number, factor in ((3, 8), (2, 4), (1, 2)):
+        try:
+            write_sysctl(f"{NEIGHBOURS}{number}", factor * count)
+        except BackendError:
+            return  # not the machine's first namespace

@@ -19,7 +19,7 @@ NLMSG_ERROR = 2
 NLMSG_DONE = 3
 NLA_F_NESTED = 0x8000
 SOL_NETLINK = 270
-NETLINK_CAP_ACK = 10
+NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_EXT_ACK = 11
 NLMSGERR_ATTR_MSG = 1
 
@@ -28,7 +28,12 @@ ATTR_HEADER = struct.Struct("=HH")
 
 # Messages that are sent with one system call; bounded by the socket's send buffer.
 BATCH_BYTES = 60_000
-RECEIVE_BYTES = 1 << 18
+
+# More than the kernel puts into one block, and less than what makes malloc ask the kernel.
+RECEIVE_BYTES = 100_000
+
+# For what arrives from a group until it is read.
+GROUP_BUFFER_BYTES = 4 << 20
 
 
 def attr(kind: int, data: bytes) -> bytes:
@@ -111,9 +116,7 @@ class NetlinkSocket:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family
         )
-        self._socket.setsockopt(SOL_NETLINK, NETLINK_CAP_ACK, 1)
         self._socket.setsockopt(SOL_NETLINK, NETLINK_EXT_ACK, 1)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
         self._queue: list[tuple[bytes, str]] = []
         self._sequence = 0
 
@@ -181,6 +184,22 @@ class NetlinkSocket:
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
                     return bytes(answer)
 
+    def join(self, group: int) -> None:
+        """Receive what the kernel sends to a multicast group."""
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, GROUP_BUFFER_BYTES)
+        self._socket.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
+
+    def receive(self) -> bytes:
+        """Return the next message that came without a request; nothing if there is none."""
+        try:
+            return self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return b""
+
+    def fileno(self) -> int:
+        """Return the descriptor, to wait for messages."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
@@ -193,7 +212,8 @@ class NetlinkSocket:
 
 
 def _refusal(what: str, number: int, body: bytes) -> BackendError:
-    # With NETLINK_CAP_ACK only the header of the request follows the error number.
-    said = split_attrs(body[4 + HEADER.size :]).get(NLMSGERR_ATTR_MSG, b"")
+    # The error number is followed by the request that was refused, and that by the reason.
+    (length,) = struct.unpack_from("=I", body, 4)
+    said = split_attrs(body[4 + ((length + 3) & ~3) :]).get(NLMSGERR_ATTR_MSG, b"")
     reason = said.rstrip(b"\0").decode(errors="replace") or os.strerror(number).lower()
     return BackendError(f"the kernel refused to {what}: {reason}")

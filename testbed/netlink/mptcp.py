@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Generic netlink family mptcp_pm: limits and endpoints of the in-kernel path manager."""
+"""Generic netlink family mptcp_pm: limits, endpoints and events of the path manager."""
 
 import socket
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from testbed.errors import PrerequisiteError
 from testbed.netlink.message import (
@@ -26,9 +26,14 @@ GENL_ID_CTRL = 16
 CTRL_CMD_GETFAMILY = 3
 CTRL_ATTR_FAMILY_ID = 1
 CTRL_ATTR_FAMILY_NAME = 2
+CTRL_ATTR_MCAST_GROUPS = 7
+CTRL_ATTR_MCAST_GRP_NAME = 1
+CTRL_ATTR_MCAST_GRP_ID = 2
 ADD_ADDR = 1
 DEL_ADDR = 2
 SET_LIMITS = 5
+SET_FLAGS = 7
+EVENT_GROUP = "mptcp_pm_events"
 MPTCP_PM_ATTR_ADDR = 1
 MPTCP_PM_ATTR_RCV_ADD_ADDRS = 2
 MPTCP_PM_ATTR_SUBFLOWS = 3
@@ -42,8 +47,7 @@ FLAGS = {"signal": 1, "subflow": 2, "backup": 4, "fullmesh": 8}
 _GENL = struct.Struct("=BBH")
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """An MPTCP endpoint.
 
     Attributes:
@@ -60,11 +64,16 @@ class Endpoint:
 
 
 class PathManager:
-    """The path manager of the network namespace in which this is made."""
+    """The path manager of the network namespace in which this is made.
 
-    def __init__(self) -> None:
+    Args:
+        family: the number of the generic netlink family, the same in all namespaces; looked up
+            when None.
+    """
+
+    def __init__(self, family: int | None = None) -> None:
         self._socket = NetlinkSocket(NETLINK_GENERIC)
-        self._family = _family_id(self._socket)
+        self.family = family if family is not None else _family(self._socket)[0]
 
     def set_limits(self, subflows: int, add_addr_accepted: int) -> None:
         """Set how many additional subflows, and announced addresses, a connection may use."""
@@ -74,35 +83,69 @@ class PathManager:
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
         """Add an endpoint; connections open their subflows at once."""
-        body = u16(ADDR_FAMILY, socket.AF_INET) + u8(ADDR_ID, endpoint.identifier)
-        body += attr(ADDR_ADDR4, socket.inet_aton(endpoint.address))
-        body += u32(ADDR_FLAGS, sum(FLAGS[flag] for flag in endpoint.flags))
+        body = _identity(endpoint) + _flags(endpoint.flags)
         body += u32(ADDR_IF_IDX, endpoint.interface_index)
         what = f"add the MPTCP endpoint {endpoint.address}"
         self._send(ADD_ADDR, nested(MPTCP_PM_ATTR_ADDR, body), what)
 
     def delete_endpoint(self, endpoint: Endpoint) -> None:
         """Delete an endpoint; connections close its subflows."""
-        body = u16(ADDR_FAMILY, socket.AF_INET) + u8(ADDR_ID, endpoint.identifier)
-        body += attr(ADDR_ADDR4, socket.inet_aton(endpoint.address))
         what = f"delete the MPTCP endpoint {endpoint.address}"
-        self._send(DEL_ADDR, nested(MPTCP_PM_ATTR_ADDR, body), what)
+        self._send(DEL_ADDR, nested(MPTCP_PM_ATTR_ADDR, _identity(endpoint)), what)
+
+    def set_backup(self, endpoint: Endpoint, is_backup: bool) -> None:
+        """Make an endpoint a backup or no backup; connections tell their peers by MP_PRIO."""
+        body = _identity(endpoint) + _flags(("backup",) if is_backup else ())
+        what = f"change the MPTCP endpoint {endpoint.address}"
+        self._send(SET_FLAGS, nested(MPTCP_PM_ATTR_ADDR, body), what)
 
     def _send(self, command: int, body: bytes, what: str) -> None:
-        self._socket.request(message(self._family, 0, _GENL.pack(command, 1, 0) + body), what)
+        self._socket.request(message(self.family, 0, _GENL.pack(command, 1, 0) + body), what)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
 
-def _family_id(genl: NetlinkSocket) -> int:
+def _identity(endpoint: Endpoint) -> bytes:
+    body = u16(ADDR_FAMILY, socket.AF_INET) + u8(ADDR_ID, endpoint.identifier)
+    return body + attr(ADDR_ADDR4, socket.inet_aton(endpoint.address))
+
+
+def _flags(names: tuple[str, ...]) -> bytes:
+    return u32(ADDR_FLAGS, sum(FLAGS[name] for name in names))
+
+
+def subscribe_events() -> NetlinkSocket:
+    """Return a socket that receives the MPTCP events of the namespace in which this is called.
+
+    Raises:
+        PrerequisiteError: the kernel has none.
+    """
+    events = NetlinkSocket(NETLINK_GENERIC)
+    _, groups = _family(events)
+    events.join(groups[EVENT_GROUP])
+    return events
+
+
+def _family(genl: NetlinkSocket) -> tuple[int, dict[str, int]]:
+    """Return the number of the family and those of its multicast groups by name."""
     body = _GENL.pack(CTRL_CMD_GETFAMILY, 2, 0) + text(CTRL_ATTR_FAMILY_NAME, "mptcp_pm")
     # The acknowledgement after the answer ends the reading.
     for kind, _, answer in split_messages(genl.dump(message(GENL_ID_CTRL, NLM_F_ACK, body))):
         if kind == GENL_ID_CTRL:
-            identifier = split_attrs(answer[_GENL.size :])[CTRL_ATTR_FAMILY_ID]
-            return int(struct.unpack("=H", identifier)[0])
+            attrs = split_attrs(answer[_GENL.size :])
+            (number,) = struct.unpack("=H", attrs[CTRL_ATTR_FAMILY_ID])
+            return number, _groups(attrs.get(CTRL_ATTR_MCAST_GROUPS, b""))
     raise PrerequisiteError(
         "this kernel has no MPTCP; use the lab, or a kernel built with CONFIG_MPTCP"
     )
+
+
+def _groups(data: bytes) -> dict[str, int]:
+    groups = {}
+    for entry in split_attrs(data).values():
+        attrs = split_attrs(entry)
+        name = attrs[CTRL_ATTR_MCAST_GRP_NAME].rstrip(b"\0").decode()
+        groups[name] = struct.unpack("=I", attrs[CTRL_ATTR_MCAST_GRP_ID])[0]
+    return groups

@@ -6,7 +6,7 @@ The attributes of lab_link are those of kernel/modules/net/sched/sch_lab_link.c.
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from testbed.netlink.message import (
     NLM_F_CREATE,
@@ -59,7 +59,7 @@ RATE_UNLIMITED = 2**64 - 1
 TRACE_CHUNK = 15_000
 
 _TC = struct.Struct("=BxHiIII")
-_STATS = struct.Struct("=6Q")
+_STATS = struct.Struct("=8Q")
 STATS_NAMES = (
     "dropped_full",
     "dropped_loss",
@@ -67,11 +67,12 @@ STATS_NAMES = (
     "delivered_bytes",
     "opportunities",
     "max_backlog",
+    "busy_ns",
+    "backlog",
 )
 
 
-@dataclass(frozen=True)
-class LinkChange:
+class LinkChange(NamedTuple):
     """What to change of one direction of a link; None leaves a value as it is.
 
     Attributes:
@@ -113,6 +114,12 @@ def new_lab_link(index: int, change: LinkChange) -> bytes:
     """Return the request that makes an interface one direction of a link."""
     body = _TC.pack(0, 0, index, 0x10000, TC_H_ROOT, 0)
     body += text(TCA_KIND, "lab_link") + nested(TCA_OPTIONS, change.attrs())
+    return message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_noqueue(index: int) -> bytes:
+    """Return the request that makes an interface send at once what it is given."""
+    body = _TC.pack(0, 0, index, 0, TC_H_ROOT, 0) + text(TCA_KIND, "noqueue")
     return message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body)
 
 

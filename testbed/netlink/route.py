@@ -55,20 +55,40 @@ def link_up(index: int, is_up: bool = True) -> bytes:
     return message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, IFF_UP if is_up else 0, IFF_UP))
 
 
-def _link_body(index: int, name: str, mac: bytes) -> bytes:
+def _link_body(index: int, name: str, mac: bytes, flags: int = IFF_NOARP) -> bytes:
     # No ARP and one MAC on both ends: nothing to resolve, nothing that could time out.
-    body = _LINK.pack(0, 0, index, IFF_NOARP, IFF_NOARP) + text(IFLA_IFNAME, name)
+    body = _LINK.pack(0, 0, index, flags, flags) + text(IFLA_IFNAME, name)
     # One segment per packet: a 64 KB super-packet would make a queue in bytes meaningless.
     return body + attr(IFLA_ADDRESS, mac) + u32(IFLA_GSO_MAX_SEGS, 1)
 
 
 def new_veth(
-    index: int, name: str, peer_index: int, peer_name: str, peer_namespace_fd: int, mac: bytes
+    index: int,
+    name: str,
+    peer_index: int,
+    peer_name: str,
+    peer_namespace_fd: int,
+    mac: bytes,
+    *,
+    namespace_fd: int | None = None,
+    is_up: bool = False,
 ) -> bytes:
-    """Return the request for a veth pair, this end here and its peer in another namespace."""
+    """Return the request for a veth pair.
+
+    Args:
+        index, name: of this end.
+        peer_index, peer_name: of its peer.
+        peer_namespace_fd: the peer's namespace.
+        mac: of both.
+        namespace_fd: this end's namespace, if it is not the socket's.
+        is_up: bring this end up; the peer cannot be brought up by the same request.
+    """
     peer = _link_body(peer_index, peer_name, mac) + u32(IFLA_NET_NS_FD, peer_namespace_fd)
     info = text(IFLA_INFO_KIND, "veth") + nested(IFLA_INFO_DATA, attr(VETH_INFO_PEER, peer))
-    body = _link_body(index, name, mac) + nested(IFLA_LINKINFO, info)
+    body = _link_body(index, name, mac, IFF_NOARP | IFF_UP if is_up else IFF_NOARP)
+    body += nested(IFLA_LINKINFO, info)
+    if namespace_fd is not None:
+        body += u32(IFLA_NET_NS_FD, namespace_fd)
     return message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body)
 
 

@@ -2,165 +2,199 @@
 """Loads an experiment file: every problem at once, each with its line and, if there is one, the
 key that was probably meant."""
 
-import re
-from collections.abc import Iterator
-from difflib import get_close_matches
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from testbed.errors import SpecError
+from testbed.spec.document import Document, read_document, read_text
+from testbed.spec.matrix import Matrix, place_value, value_text
 from testbed.spec.model import ExperimentSpec
+from testbed.spec.places import Place, is_below, near_miss, plain_place, value_at
 
-Place = tuple[str, ...]
-
-TEXT_TAG, INTEGER_TAG, MERGE_TAG = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "int", "merge"))
-
-# YAML 1.1 counts 10:30 as 630, in sixties, and 010 as 8, in eights.
-_SURPRISE = re.compile(r".*:.*|[-+]?0[0-7_]+")
+# What pydantic calls a value that should be a mapping.
+SECTION_WANTED = ("model_type", "dict_type", "model_attributes_type")
 
 
-class _Loader(yaml.SafeLoader):
-    """Says where a value is that only looks like a number or a date."""
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the varied values.
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
-        """Return the value of a node."""
-        try:
-            return super().construct_object(node, deep)
-        except (ArithmeticError, AttributeError, LookupError, ValueError) as error:
-            what = f'"{node.value}" is not what it looks like to YAML; put quotes around it'
-            raise yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark) from error
+    Attributes:
+        varied: the values as texts, by dotted key.
+        spec: the experiment with these values.
+    """
+
+    varied: dict[str, str]
+    spec: ExperimentSpec
 
 
-def load_spec(path: Path, overrides: dict[str, Any] | None = None) -> ExperimentSpec:
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment file.
+
+    Attributes:
+        spec: the experiment with the values of its first cell.
+        cells: one per combination of the matrix; a single one without a matrix.
+        data: the file as plain data, with what the command line replaced.
+        folder: that relative file names start from.
+    """
+
+    spec: ExperimentSpec
+    cells: list[Cell]
+    data: dict[str, Any] = field(repr=False)
+    folder: Path = Path()
+
+
+def load_experiment(path: Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Return the experiment in a file.
 
     Args:
         path: the file.
-        overrides: values that replace those of the file, by dotted key.
+        overrides: values that replace those of the file, by dotted key; one that the matrix
+            varies is varied no more.
 
     Raises:
         SpecError: the file cannot be read or is wrong.
     """
-    try:
-        text = path.read_text()
-    except UnicodeDecodeError as error:
-        raise SpecError(f"{path}: this is not an experiment file: it is not text") from error
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise SpecError(f"{path}: the experiment cannot be read: {reason}") from error
-    return parse_spec(text, str(path), overrides or {})
+    text = read_text(path, "experiment")
+    return parse_experiment(text, str(path), overrides or {}, path.parent)
 
 
-def parse_spec(text: str, name: str, overrides: dict[str, Any]) -> ExperimentSpec:
+def load_spec(path: Path, overrides: Mapping[str, Any] | None = None) -> ExperimentSpec:
+    """Return the experiment in a file, with the values of its first cell."""
+    return load_experiment(path, overrides).spec
+
+
+def parse_spec(text: str, name: str, overrides: Mapping[str, Any]) -> ExperimentSpec:
+    """Return the experiment in a text, with the values of its first cell."""
+    return parse_experiment(text, name, overrides).spec
+
+
+def parse_experiment(
+    text: str, name: str, overrides: Mapping[str, Any], folder: Path = Path()
+) -> Experiment:
     """Return the experiment in a text; name is what messages call it."""
-    lines: dict[Place, int] = {}
-    try:
-        loader = _Loader(text)
-        root = loader.get_single_node()
-        if not isinstance(root, yaml.MappingNode):
-            raise SpecError(f"{name}:1: an experiment file is a mapping of keys to values")
-        # First, because the values of merged keys are moved when the values are made.
-        problems = list(_index(root, (), lines, set()))
-        data = loader.construct_document(root)
-    except yaml.YAMLError as error:
-        raise SpecError(_yaml_problem(name, text, error)) from error
-    except RecursionError:
-        raise SpecError(f"{name}:1: the file is nested too deeply") from None
+    document = read_document(text, name, "experiment")
     for key, value in overrides.items():
-        _put(data, key.split("."), value)
+        place_value(document.data, key, value)
+    matrix = Matrix.of(document.data, overrides)
+    for key in matrix.replaced:
+        del document.data["matrix"][key]
+    found = set(document.problems) | {
+        (document.line(("matrix", key)), what) for key, what in matrix.problems
+    }
+    within = {
+        key: value
+        for key, value in overrides.items()
+        if any(is_below(key, one) for one in matrix.varied)
+    }
+    cells = []
+    for values in matrix.cells():
+        data = matrix.apply(document.data, {**values, **within})
+        try:
+            spec = ExperimentSpec.model_validate(data)
+        except ValidationError as error:
+            found |= set(_problems(error, data, document, {*matrix.varied}, {*overrides}))
+        else:
+            varied = {key: value_text(value) for key, value in values.items()}
+            cells.append(Cell(varied, spec))
+    if found:
+        raise SpecError("\n".join(document.sentence(*problem) for problem in sorted(found)))
+    return Experiment(cells[0].spec, cells, document.data, folder)
+
+
+def validate_section(model: type[BaseModel], document: Document) -> Any:
+    """Return a section that has a file of its own, such as a ride.
+
+    Raises:
+        SpecError: the file is wrong.
+    """
+    found, section = set(document.problems), None
     try:
-        spec = ExperimentSpec.model_validate(data)
+        section = model.model_validate(document.data)
     except ValidationError as error:
-        # _index has named the keys that are no texts, by their lines.
-        items = [item for item in error.errors() if item["type"] != "invalid_key"]
-        problems += [_problem(item, lines) for item in items]
-        spec = None
-    if problems or spec is None:
-        raise SpecError("\n".join(_sentence(name, *found) for found in sorted(problems)))
-    return spec
+        found |= set(_problems(error, document.data, document, set(), set(), model))
+    if found:
+        raise SpecError("\n".join(document.sentence(*problem) for problem in sorted(found)))
+    return section
 
 
-def _sentence(name: str, line: int, what: str) -> str:
-    # A quoted key or value may have line ends of its own.
-    return f"{name}:{line}: {' '.join(what.split())}"
-
-
-def _yaml_problem(name: str, text: str, error: yaml.YAMLError) -> str:
-    if isinstance(error, yaml.reader.ReaderError):
-        line = text.count("\n", 0, error.position) + 1
-        return _sentence(name, line, f"the character #x{error.character:04x} is not allowed")
-    mark = getattr(error, "problem_mark", None)
-    line = mark.line + 1 if mark else 1
-    said = [getattr(error, part, None) for part in ("context", "problem")]
-    return _sentence(name, line, ", ".join(filter(None, said)) or str(error))
-
-
-def _index(
-    node: yaml.Node, place: Place, lines: dict[Place, int], seen: set[int]
+def _problems(
+    error: ValidationError,
+    data: Any,
+    document: Document,
+    varied: set[str],
+    overridden: set[str],
+    model: type[BaseModel] = ExperimentSpec,
 ) -> Iterator[tuple[int, str]]:
-    """Record the line of every key, and yield what is wrong with keys and with plain numbers."""
-    # An alias is the same node again, and may lie within itself.
-    if id(node) in seen:
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            lines[(*place, str(number))] = item.start_mark.line + 1
-            yield from _index(item, (*place, str(number)), lines, seen)
-    elif isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            here = (*place, str(key.value))
-            line, dotted = key.start_mark.line + 1, ".".join(here)
-            if key.tag not in (TEXT_TAG, MERGE_TAG):
-                yield line, f"{dotted}: this key is not a text to YAML; put quotes around it"
-            if here in lines:
-                yield line, f"{dotted}: this key is already in line {lines[here]}"
-            lines[here] = line
-            yield from _index(value, here, lines, seen)
-    elif node.tag == INTEGER_TAG and _SURPRISE.fullmatch(node.value):
-        what = f"{'.'.join(place)}: {node.value} is another number to YAML"
-        yield node.start_mark.line + 1, f"{what}; write a decimal number, or quotes around a text"
+    """Yield line and sentence of everything that pydantic found."""
+    for item in _said_once(error):
+        place = plain_place(item["loc"], data, is_missing=item["type"] == "missing")
+        if item["type"] == "string_type" and isinstance(value_at(data, place), dict):
+            continue  # it may be a text or a mapping, and what is wrong with the mapping is said
+        if item["type"] == "union_tag_invalid":
+            place = (*place, _tag_name(item))
+        reason = _reason(item, place, model, data)
+        what = f"{'.'.join(place)}: {reason}" if place else reason
+        place = place or _named_place(reason, document)
+        if cause := _cause(place, overridden, document):
+            yield 0, f"{what} (as given on the command line: {cause})"
+        elif cause := _cause(place, varied, document):
+            yield document.line(("matrix", cause)), f"matrix: {what}"
+        else:
+            yield document.line(place), what
 
 
-def _put(data: Any, keys: list[str], value: Any) -> None:
-    for key in keys[:-1]:
-        data = data.setdefault(key, {})
-        if not isinstance(data, dict):
-            return  # the file's own mistake is what will be reported
-    data[keys[-1]] = value
+def _said_once(error: ValidationError) -> Iterator[Any]:
+    """Yield what pydantic found, without what is said by something else already."""
+    items = error.errors()
+    no_texts = {item["loc"][:-1] for item in items if item["type"] == "string_type"}
+    for item in items:
+        if item["type"] == "invalid_key" or item["loc"][-1:] == ("[key]",):
+            continue  # the document has named the keys that are no texts, by their lines
+        if item["type"] not in SECTION_WANTED or item["loc"][:-1] not in no_texts:
+            yield item
 
 
-def _problem(item: Any, lines: dict[Place, int]) -> tuple[int, str]:
-    place = tuple(str(part) for part in item["loc"])
-    key = ".".join(place)
-    line = next((lines[place[:end]] for end in range(len(place), 0, -1) if place[:end] in lines), 1)
-    if item["type"] == "extra_forbidden":
-        return line, f"{key}: unknown key{_near_miss(place)}"
-    if item["type"] == "missing":
-        return line, f"{key}: this key is missing"
-    if item["type"] == "string_type":
-        return line, f"{key}: this is not a text to YAML; put quotes around it"
-    if item["type"] == "model_type":
-        return line, f"{key}: this must be a mapping of keys to values"
-    reason = item["msg"].removeprefix("Value error, ")
-    return line, f"{key}: {reason[0].lower()}{reason[1:]}"
+def _named_place(reason: str, document: Document) -> Place:
+    """Return the place with which the reason of a whole file begins, if it is one."""
+    place = tuple(reason.split()[0].split("."))
+    return place if place in document.lines else ()
 
 
-def _near_miss(place: Place) -> str:
-    known = _keys_at(ExperimentSpec, place[:-1])
-    near = get_close_matches(place[-1], known, n=1, cutoff=0.7)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+def _cause(place: Place, keys: set[str], document: Document) -> str | None:
+    """Return the key from outside that a place owes its value to, if there is one."""
+    here = ".".join(place)
+    made = here and place not in document.lines  # a section on the way to such a key
+    causes = (one for one in sorted(keys) if is_below(here, one) or (made and is_below(one, here)))
+    return next(causes, None)
 
 
-def _keys_at(model: type[BaseModel], place: Place) -> list[str]:
-    names = {field.alias or name: field for name, field in model.model_fields.items()}
-    if not place:
-        return list(names)
-    field = names.get(place[0])
-    inner = field.annotation if field else None
-    if isinstance(inner, type) and issubclass(inner, BaseModel):
-        return _keys_at(inner, place[1:])
-    return []
+def _reason(item: Any, place: tuple[str, ...], model: type[BaseModel], data: Any) -> str:
+    kind = item["type"]
+    if kind == "extra_forbidden":
+        return f"unknown key{near_miss(model, place, data)}"
+    if kind == "missing":
+        is_key = isinstance(item["loc"][-1], str)
+        return "this key is missing" if is_key else "this list is too short"
+    if kind == "union_tag_not_found":
+        return f"the key {_tag_name(item)} is missing; it says what this is"
+    if kind == "union_tag_invalid":
+        known = item["ctx"]["expected_tags"].replace("'", "")
+        return f'"{item["ctx"]["tag"]}" is none of {known}'
+    if kind == "string_type":
+        return "this is not a text to YAML; put quotes around it"
+    if kind in SECTION_WANTED:
+        return "this must be a mapping of keys to values"
+    if kind == "tuple_type":
+        return "this must be a list"
+    reason = str(item["msg"]).removeprefix("Value error, ")
+    return f"{reason[0].lower()}{reason[1:]}"
+
+
+def _tag_name(item: Any) -> str:
+    return str(item["ctx"]["discriminator"]).strip("'")

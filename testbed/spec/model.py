@@ -3,117 +3,158 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-from testbed.errors import SpecError
-from testbed.units import parse_duration, parse_rate, parse_size
+from testbed.spec.events import EndpointFlag, Event, Fraction
+from testbed.spec.quantities import (
+    BufferSize,
+    Duration,
+    PositiveDuration,
+    QueueSize,
+    Rate,
+)
+from testbed.spec.ride import RideSpec
+from testbed.spec.section import Section
+from testbed.spec.workloads import WorkloadSpec
 
-
-def _quantity(parse: Any) -> BeforeValidator:
-    def convert(value: object) -> object:
-        if not isinstance(value, str):
-            raise ValueError("write the quantity with its unit, as a text")
-        try:
-            return parse(value)
-        except SpecError as error:
-            raise ValueError(str(error)) from error
-
-    return BeforeValidator(convert)
-
-
-# The kernel counts rates in whole bytes per second and the bytes of a queue in 32 bits.
-Rate = Annotated[int, _quantity(parse_rate), Field(ge=8, lt=2**63)]
-Duration = Annotated[float, _quantity(parse_duration), Field(ge=0, le=86_400)]
-Size = Annotated[int, _quantity(parse_size), Field(gt=0)]
-QueueSize = Annotated[int, _quantity(parse_size), Field(gt=0, lt=2**32)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class TraceSpec(Section):
+    """A link that follows a file, in mahimahi's format or as CSV."""
+
+    file: str = Field(description="relative to the experiment file")
+    loop: bool = Field(True, strict=True, description="start again at the end")
+    offset: Duration = Field(0.0, description="where in the trace the run begins")
 
 
-class LinkSpec(_Section):
-    """One access link; both directions are alike but for the trace, which is the downlink's."""
+class DirectionSpec(Section):
+    """One direction of a link; what is not said stays as the topology has it."""
 
-    rate: Rate
-    one_way_delay: Duration
-    queue: QueueSize
-    loss: float = Field(default=0.0, ge=0, lt=1, strict=True)
-    trace: str | None = None
-
-
-class LinksSpec(_Section):
-    """The two access links of the laptop."""
-
-    wifi: LinkSpec
-    cell: LinkSpec = Field(alias="3g")
+    rate: Rate | None = Field(None, description="of IP packets")
+    one_way_delay: Duration | None = Field(None, description="propagation delay after the queue")
+    queue: QueueSize | None = Field(
+        None, description="limit of the bottleneck queue: bytes, packets of 1500 bytes, or time"
+    )
+    loss: Fraction | None = Field(None, description="fraction of packets lost, independently")
+    trace: TraceSpec | str | None = Field(
+        None, description="follow a trace instead of the rate: a file name, or a section"
+    )
 
 
-class RideSpec(_Section):
-    """When there is WiFi, and where 3G fades.
+class LinkSpec(DirectionSpec):
+    """A link of the topology; `up` and `down` go before what is said for both directions."""
 
-    A ride is a repetition of a stop of `dwell` in a station and a tunnel of `tunnel`. WiFi is
-    there in the stations; `association` is the time from the first beacon to an address, and
-    `detection` the time it takes the laptop to notice that it is gone. A synthetic 3G link is
-    silent for `fade` in the middle of every tunnel.
-    """
-
-    dwell: Duration
-    tunnel: Duration
-    association: Duration
-    detection: Duration
-    fade: Duration
-
-    @model_validator(mode="after")
-    def _moves(self) -> "RideSpec":
-        if self.dwell + self.tunnel <= 0:
-            raise ValueError("a ride needs a dwell or a tunnel longer than 0 s")
-        if self.association >= self.dwell > 0:
-            raise ValueError("the association takes longer than the dwell, so WiFi is never used")
-        return self
+    up: DirectionSpec | None = Field(None, description="away from the client only")
+    down: DirectionSpec | None = Field(None, description="towards the client only")
 
 
-class LimitsSpec(_Section):
+class TopologySpec(Section):
+    """The network: a topology by its name, and its parameters."""
+
+    name: str = Field(description="one of the topologies")
+    parameters: dict[str, Any] = Field({}, description="what its build method takes")
+
+
+class TcpSpec(Section):
+    """TCP on every host, subflows of MPTCP included; pinned at both ends."""
+
+    congestion_control: Name = Field("cubic", description="as the kernel calls it")
+    receive_buffer: BufferSize | None = Field(
+        None, description="greatest receive buffer (tcp_rmem); default: the kernel's"
+    )
+    send_buffer: BufferSize | None = Field(
+        None, description="greatest send buffer (tcp_wmem); default: the kernel's"
+    )
+
+
+class LimitsSpec(Section):
     """Limits of the in-kernel path manager, on every host."""
 
-    subflows: int = Field(default=8, ge=0, strict=True)
-    add_addr_accepted: int = Field(default=8, ge=0, strict=True)
+    subflows: int = Field(8, ge=0, le=2**31, strict=True, description="additional subflows")
+    add_addr_accepted: int = Field(
+        8, ge=0, le=2**31, strict=True, description="announced addresses that are used"
+    )
 
 
-class MptcpSpec(_Section):
+class MptcpSpec(Section):
     """MPTCP on every host."""
 
-    path_manager: Literal["kernel"] = "kernel"
-    scheduler: str = "default"
-    congestion_control: Literal["cubic", "reno", "bbr", "dctcp", "vegas", "westwood"] = "cubic"
-    endpoint_flags: list[Literal["subflow", "backup", "fullmesh"]] = ["subflow"]
-    limits: LimitsSpec = LimitsSpec()
+    path_manager: Literal["kernel"] = Field("kernel", description="net.mptcp.path_manager")
+    scheduler: str = Field("default", description="net.mptcp.scheduler")
+    limits: LimitsSpec = Field(LimitsSpec(), description="of the path manager")
+    endpoints: dict[str, list[EndpointFlag]] = Field(
+        {}, description="flags of the endpoint of each path, by path; default: as the mode says"
+    )
+    stale_loss_count: int = Field(
+        4, ge=0, le=1000, strict=True, description="net.mptcp.stale_loss_cnt"
+    )
 
 
-class WorkloadSpec(_Section):
-    """The download."""
-
-    name: Literal["download"]
-    size: Size
+# Ethernet, IPv4 and TCP headers with all options take 134 bytes at most.
+HEADERS_BYTES = 134
 
 
-class CollectorsSpec(_Section):
-    """What is recorded beside the packets."""
+class CollectorsSpec(Section):
+    """What is recorded."""
 
-    ss_interval: Annotated[float, _quantity(parse_duration), Field(gt=0)] = 0.1
+    ss_interval: PositiveDuration = Field(0.1, description="between two samples of all sockets")
+    link_interval: PositiveDuration = Field(1.0, description="between two samples of link counters")
+    captures: list[str] | None = Field(
+        None, description="paths, or node:interface; default: every path of the client"
+    )
+    snap_bytes: int = Field(
+        HEADERS_BYTES,
+        ge=HEADERS_BYTES,
+        le=65_535,
+        strict=True,
+        description="bytes recorded of each packet; all headers fit into the default",
+    )
 
 
-class ExperimentSpec(_Section):
+class ExperimentSpec(Section):
     """A whole experiment file."""
 
-    schema_version: Literal[1] = Field(alias="schema")
-    name: str = Field(pattern=r"^[a-z][a-z0-9_-]*$")
-    question: str
-    topology: Literal["underground"]
-    duration: Annotated[float, _quantity(parse_duration), Field(gt=0, le=86_400)]
-    seed: int = Field(default=1, ge=0, lt=2**64, strict=True)
-    links: LinksSpec
-    ride: RideSpec
-    mptcp: MptcpSpec = MptcpSpec()
-    workload: WorkloadSpec
-    collectors: CollectorsSpec = CollectorsSpec()
+    schema_version: Literal[1] = Field(alias="schema", description="version of this format")
+    name: Name = Field(description="of the experiment; results are stored under it")
+    question: str = Field(description="what the experiment is to answer, in one sentence")
+    topology: TopologySpec | str = Field(description="a name, or a section with parameters")
+    duration: PositiveDuration = Field(description="when a run ends at the latest")
+    seed: int = Field(
+        1, ge=0, lt=2**64, strict=True, description="of all that is random in the first repetition"
+    )
+    mode: Name | None = Field(
+        None, description="how the client uses its paths, such as `mptcp-full` or `tcp-wifi`"
+    )
+    links: dict[str, LinkSpec] = Field({}, description="changes to the topology's links, by name")
+    ride: RideSpec | None = Field(None, description="a client that moves")
+    tcp: TcpSpec = Field(TcpSpec(), description="TCP on every host")
+    mptcp: MptcpSpec = Field(MptcpSpec(), description="MPTCP on every host")
+    workload: WorkloadSpec = Field(description="what the traffic is")
+    events: list[Event] = Field([], description="timed changes of the network")
+    collectors: CollectorsSpec = Field(CollectorsSpec(), description="what is recorded")
+    matrix: dict[str, list[Any]] = Field(
+        {}, description="values to vary, by dotted key; every combination is a cell"
+    )
+    repetitions: int = Field(
+        1, ge=1, le=10_000, strict=True, description="runs of each cell; the n-th has seed + n - 1"
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_time(self) -> "ExperimentSpec":
+        for number, event in enumerate(self.events):
+            if event.at >= self.duration:
+                raise ValueError(
+                    f"events.{number} is at {event.at:g} s, but the run ends at {self.duration:g} s"
+                )
+        return self
+
+    @property
+    def topology_name(self) -> str:
+        """The topology's name, however it was written."""
+        return self.topology if isinstance(self.topology, str) else self.topology.name
+
+    @property
+    def topology_parameters(self) -> dict[str, Any]:
+        """The topology's parameters; none if only its name was written."""
+        return {} if isinstance(self.topology, str) else self.topology.parameters

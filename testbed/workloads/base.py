@@ -2,6 +2,7 @@
 """What the runner asks of a workload: servers that are ready, a start at an exact time, an end."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,9 @@ class Workload(ABC):
 
     # Commands it needs on the target; the runner refuses to start without them.
     tools: ClassVar[tuple[str, ...]] = ()
+
+    # The client's address on a path at this time; given by the runner.
+    address_of: Callable[[str], str] | None = None
 
     def __init__(self, plan: dict[str, Any], network: Network, raw: Path) -> None:
         self._plan = plan
@@ -46,7 +50,7 @@ class Workload(ABC):
     def is_done(self) -> bool:
         """Say whether all of it has ended; called when a watched descriptor is readable."""
 
-    def after_change(self, change: dict[str, Any]) -> None:
+    def after_change(self, change: dict[str, Any]) -> None:  # noqa: B027  # most need not react
         """React to a timed change of the network, as an application would that was told of it."""
 
     @abstractmethod

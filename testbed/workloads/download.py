@@ -1,73 +1,68 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A download through a proxy: an origin web server, Squid over MPTCP, and curl over MPTCP.
+"""A download through a proxy: an origin web server, Squid, and curl.
 
-mptcpize makes the sockets of Squid and curl MPTCP sockets; the origin speaks plain TCP.
+For MPTCP, mptcpize makes the sockets of Squid and curl MPTCP sockets; the origin speaks plain TCP.
+A client that is told to use another path ends its connection and asks for the rest of the file
+over a new one, as a download manager does.
 """
 
 import hashlib
 import json
 import os
 import sys
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from testbed.emulation.network import Network
 from testbed.process import Background
+from testbed.workloads.base import Workload
+from testbed.workloads.listening import listens
 from testbed.workloads.origin import FILE_PATH
 
-TOOLS = ("curl", "mptcpize", "squid")
 SQUID_CONF = "squid.conf"
 READY_TIMEOUT_S = 30.0
-TCP_LISTEN = "0A"
+
+# Between a failed attempt and the next one on the same path.
+RETRY_S = 1
+PYTHON = [sys.executable, "-S", "-s", "-P", "-m"]
 
 
-class DownloadWorkload:
-    """The three programs of one download.
+class DownloadWorkload(Workload):
+    """The programs of one download."""
 
-    Args:
-        workload: client, proxy, origin, their addresses and ports, the file's size, seed and
-            hash, and the rendered squid.conf, from run.json.
-        network: where they run.
-        raw: folder for what they write.
-    """
+    tools = ("curl", "mptcpize", "squid")
 
-    def __init__(self, workload: dict[str, Any], network: Network, raw: Path) -> None:
-        self._workload = workload
-        self._network = network
-        self._raw = raw
+    def __init__(self, plan: dict[str, Any], network: Network, raw: Path) -> None:
+        super().__init__(plan, network, raw)
         self._scratch = Path("/tmp/download")
-        self._curl: Background | None = None
+        self._image = self._scratch / "image"
+        self._path: str | None = plan["path"]
+        self._current: Background | None = None
+        self._is_waiting = False
+        self._attempts: list[dict[str, Any]] = []
+        self._pidfd = -1
 
     def start_servers(self, stack: ExitStack) -> None:
         """Start origin and proxy and return when both listen."""
         self._scratch.mkdir(mode=0o777)
         self._scratch.chmod(0o777)  # Squid gives its privileges up
-        (self._scratch / SQUID_CONF).write_text(self._workload["squid_conf"])
-        origin, proxy = self._workload["origin"], self._workload["proxy"]
-        self._serve(stack, origin, self._origin_argv())
+        (self._scratch / SQUID_CONF).write_text(self._plan["squid_conf"])
+        origin, proxy = self._plan["origin"], self._plan["proxy"]
+        numbers = [origin["port"], self._plan["size_bytes"], self._plan["seed"]]
+        module = [*PYTHON, "testbed.workloads.origin", origin["address"], *map(str, numbers)]
+        self._serve(stack, origin, module, "origin")
         conf = str(self._scratch / SQUID_CONF)
-        self._serve(stack, proxy, ["mptcpize", "run", "squid", "-N", "-d", "1", "-f", conf])
+        squid = self._over_transport(["squid", "-N", "-d", "1", "-f", conf])
+        self._serve(stack, proxy, squid, "squid")
 
-    def _origin_argv(self) -> list[str]:
-        origin = self._workload["origin"]
-        numbers = [origin["port"], self._workload["size_bytes"], self._workload["seed"]]
-        module = "testbed.workloads.origin"
-        return [
-            sys.executable,
-            "-S",
-            "-s",
-            "-P",
-            "-m",
-            module,
-            origin["address"],
-            *map(str, numbers),
-        ]
+    def _over_transport(self, argv: list[str]) -> list[str]:
+        return ["mptcpize", "run", *argv] if self._plan["transport"] == "mptcp" else argv
 
-    def _serve(self, stack: ExitStack, server: dict[str, Any], argv: list[str]) -> None:
-        name = server["node"]
-        process = stack.enter_context(self._start(name, argv))
-        namespace = self._network.nodes[name].namespace
+    def _serve(self, stack: ExitStack, server: dict[str, Any], argv: list[str], name: str) -> None:
+        process = stack.enter_context(self._start_process(server["node"], argv, name))
+        namespace = self._network.nodes[server["node"]].namespace
 
         def is_listening() -> bool:
             with namespace.inside():
@@ -75,63 +70,142 @@ class DownloadWorkload:
 
         process.wait_until(is_listening, timeout_s=READY_TIMEOUT_S)
 
-    def _start(self, node: str, argv: list[str]) -> Background:
-        tool = Path(argv[0]).name if argv[0] != "mptcpize" else argv[2]
-        tool = "origin" if node == self._workload["origin"]["node"] else tool
+    def _start_process(self, node: str, argv: list[str], name: str) -> Background:
         return Background(
             argv,
-            stdout_path=self._raw / f"{node}.{tool}.out",
-            stderr_path=self._raw / f"{node}.{tool}.err",
+            stdout_path=self._raw / f"{node}.{name}.out",
+            stderr_path=self._raw / f"{node}.{name}.err",
             env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
             prepare=self._network.nodes[node].namespace.enter,
         )
 
-    def start(self, stack: ExitStack) -> Background:
-        """Start the download itself and return its process."""
-        origin, proxy = self._workload["origin"], self._workload["proxy"]
-        self._curl = stack.enter_context(
-            self._start(
-                self._workload["client"],
-                [
-                    "mptcpize",
-                    "run",
-                    "curl",
-                    "--silent",
-                    "--show-error",
-                    "--fail",
-                    "--proxy",
-                    f"http://{proxy['address']}:{proxy['port']}",
-                    "--output",
-                    str(self._scratch / "image"),
-                    "--write-out",
-                    "%{json}",
-                    f"http://{origin['address']}:{origin['port']}{FILE_PATH}",
-                ],
-            )
+    def start(self, stack: ExitStack) -> None:
+        """Start the first connection, if the client has a path for it."""
+        self._start_ns = time.monotonic_ns()
+        stack.callback(self._end_attempt)
+        if self._path is not None or self._plan["transport"] == "mptcp":
+            self._attempt()
+
+    def _attempt(self) -> None:
+        first = self._first_missing()
+        number = len(self._attempts) + 1
+        name = "curl" if number == 1 else f"curl.{number}"
+        argv = self._over_transport(self._curl_argv(first))
+        self._current = self._start_process(self._plan["client"], argv, name)
+        self._is_waiting = False
+        self._pidfd = os.pidfd_open(self._current.pid)
+        self._attempts.append(
+            {"path": self._path, "first_byte": first, "started_s": self._elapsed_s(), "name": name}
         )
-        return self._curl
+
+    def _first_missing(self) -> int:
+        """Return the byte from which to ask; a server has no part behind the file's end."""
+        if not self._image.exists():
+            return 0
+        last = self._plan["size_bytes"] - 1
+        if self._image.stat().st_size > last:
+            os.truncate(self._image, last)
+        return self._image.stat().st_size
+
+    def _curl_argv(self, first_byte: int) -> list[str]:
+        origin, proxy = self._plan["origin"], self._plan["proxy"]
+        bound = ["--interface", self._source()] if self._path is not None else []
+        return [
+            "curl",
+            "--silent",
+            "--show-error",
+            "--fail",
+            "--proxy",
+            f"http://{proxy['address']}:{proxy['port']}",
+            *bound,
+            *(["--continue-at", str(first_byte)] if first_byte else []),
+            "--output",
+            str(self._image),
+            "--write-out",
+            "%{json}",
+            f"http://{origin['address']}:{origin['port']}{FILE_PATH}",
+        ]
+
+    def _source(self) -> str:
+        assert self._path is not None and self.address_of is not None
+        return self.address_of(self._path)
+
+    def watched(self) -> list[int]:
+        """Return the descriptor of the current attempt."""
+        return [self._pidfd] if self._pidfd >= 0 else []
+
+    def is_done(self) -> bool:
+        """Say whether the file is there, or will never be."""
+        if self._current is None or self._current.returncode is None:
+            return False
+        status = self._current.returncode
+        if self._is_waiting:
+            self._close_pidfd()
+            self._current.stop()
+            self._attempt()
+            return False
+        self._end_attempt()
+        if status == 0 or not self._plan["is_resumed"]:
+            return True
+        self._wait_before_retry()
+        return False
+
+    def _wait_before_retry(self) -> None:
+        self._current = self._start_process(self._plan["client"], ["sleep", str(RETRY_S)], "pause")
+        self._is_waiting = True
+        self._pidfd = os.pidfd_open(self._current.pid)
+
+    def after_change(self, change: dict[str, Any]) -> None:
+        """Change to another path, or wait for one."""
+        if change["change"] != "use_path" or self._has_succeeded():
+            return
+        self._end_attempt()
+        self._path = change["path"]
+        if self._path is not None:
+            self._attempt()
+
+    def _has_succeeded(self) -> bool:
+        """Say whether the file has come whole, which the runner is about to ask."""
+        is_running = self._current is not None and not self._is_waiting
+        return is_running and self._current is not None and self._current.returncode == 0
+
+    def _end_attempt(self) -> None:
+        self._close_pidfd()
+        if self._current is None:
+            return
+        was_cut = self._current.returncode is None
+        status = self._current.stop()
+        self._current = None
+        if self._is_waiting:
+            self._is_waiting = False
+            return
+        self._attempts[-1] |= {
+            "ended_s": self._elapsed_s(),
+            "exit_status": None if was_cut else status,
+        }
+
+    def _close_pidfd(self) -> None:
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def _elapsed_s(self) -> float:
+        return (time.monotonic_ns() - self._start_ns) / 1e9
 
     def result(self) -> dict[str, Any]:
         """Say how the download ended: exit status, and size and hash of what has arrived."""
-        assert self._curl is not None
-        image = self._scratch / "image"
-        received = image.stat().st_size if image.exists() else 0
+        self._end_attempt()
+        received = self._image.stat().st_size if self._image.exists() else 0
+        client = self._plan["client"]
+        last = self._attempts[-1] if self._attempts else {}
         return {
-            "exit_status": self._curl.returncode,
+            "exit_status": last.get("exit_status"),
             "size_bytes": received,
-            "sha256": _file_sha256(image) if received else None,
-            "curl": _curl_report(self._raw / f"{self._workload['client']}.curl.out"),
-            "squid_said": _last_line(self._raw / f"{self._workload['proxy']['node']}.squid.err"),
+            "sha256": _file_sha256(self._image) if received else None,
+            "attempts": self._attempts,
+            "curl": _curl_report(self._raw / f"{client}.{last.get('name', 'curl')}.out"),
+            "squid_said": _last_line(self._raw / f"{self._plan['proxy']['node']}.squid.err"),
         }
-
-
-def listens(proc_net_tcp: str, port: int) -> bool:
-    """Say whether /proc/net/tcp shows a listening socket on a port."""
-    for line in proc_net_tcp.splitlines()[1:]:
-        fields = line.split()
-        if fields[3] == TCP_LISTEN and int(fields[1].partition(":")[2], 16) == port:
-            return True
-    return False
 
 
 def _file_sha256(path: Path) -> str:
@@ -142,7 +216,7 @@ def _file_sha256(path: Path) -> str:
 def _curl_report(path: Path) -> dict[str, Any]:
     try:
         report: dict[str, Any] = json.loads(path.read_text())
-    except ValueError:
+    except (OSError, ValueError):
         return {}
     return report
 

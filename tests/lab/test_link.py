@@ -38,6 +38,21 @@ def test_the_queue_holds_exactly_its_limit(in_guest):
     assert found["counters"]["delivered_bytes"] == 15_000
 
 
+def test_a_link_knows_how_long_it_was_busy(in_guest):
+    """Busy is the time in which something was served, not the time since the link was made."""
+    found = in_guest("arrivals", {"rate_bps": 8_000_000}, 40, 1500)["counters"]
+
+    assert found["busy_ns"] == 40 * 1_500_000
+    assert found["backlog"] == 0
+
+
+def test_a_link_that_stands_still_is_not_busy(in_guest):
+    changes = [[0.0075, {"rate_bps": 0}], [1.0, {"rate_bps": 8_000_000}]]
+    found = in_guest("arrivals", {"rate_bps": 8_000_000}, 10, 1500, changes)["counters"]
+
+    assert found["busy_ns"] == pytest.approx(15_000_000, abs=2)
+
+
 def test_the_delay_comes_after_the_queue_and_takes_no_room_in_it(in_guest):
     link = {"rate_bps": 8_000_000, "queue_bytes": 15_000, "one_way_delay_s": 1.0}
     found = in_guest("arrivals", link, 10, 1500)["arrivals"]

@@ -25,11 +25,11 @@ def frames(tmp_path_factory: pytest.TempPathFactory) -> Frames:
 
 
 def test_every_table_begins_with_the_same_columns(frames: Frames) -> None:
-    for name in ("packets", "events", "subflows", "data", "delivered", "sockets", "connections",
+    for name in ("events", "subflows", "data", "delivered", "sockets", "connections",
                  "counters", "links", "captures"):  # fmt: skip
         assert list(getattr(frames, name).columns[:5]) == KEYS, name
     assert frames.problems == []
-    assert set(frames.packets["run_id"]) == {"rep01"}
+    assert {part.run_id for part in frames.traffic} == {"rep01"}
 
 
 def test_subflows_know_their_connection_and_path(frames: Frames) -> None:
@@ -45,13 +45,14 @@ def test_subflows_know_their_connection_and_path(frames: Frames) -> None:
 
 
 def test_throughput_is_the_rate_of_the_link(frames: Frames) -> None:
-    table = metrics.throughput(frames.packets, RIDE.end_s, bin_s=0.5)
+    table = metrics.throughput(frames.traffic, RIDE.end_s, bin_s=0.5)
     wifi = table[(table["path"] == "wifi") & (table["direction"] == "rx")].set_index("t_s")
 
     assert wifi.loc[3.5, "throughput_mbps"] == pytest.approx(8.0, rel=0.01)
     assert wifi.loc[6.0, "throughput_mbps"] == 0
-    assert wifi["ip_bytes"].sum() == frames.packets.query(
-        "path == 'wifi' and direction == 'rx'")["ip_bytes"].sum()  # fmt: skip
+    received = frames.received("wifi")
+    assert received is not None
+    assert wifi["ip_bytes"].sum() == received.ip_bytes.sum() > 0
 
 
 def test_goodput_counts_the_file_once(frames: Frames) -> None:
@@ -217,4 +218,5 @@ def test_what_is_missing_or_malformed_is_a_problem_not_a_crash(tmp_path: Path) -
     frames = load_run(directory)
 
     assert len(frames.problems) == 5
-    assert all(isinstance(getattr(frames, n), pd.DataFrame) for n in ("packets", "sockets"))
+    assert all(isinstance(getattr(frames, n), pd.DataFrame) for n in ("data", "sockets"))
+    assert frames.traffic == []

@@ -80,7 +80,7 @@ def test_a_failure_leaves_the_earlier_report(
     def fail(*_: object, **__: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(report, "_write_figure", fail)
+    monkeypatch.setattr(report, "write_figure", fail)
     with pytest.raises(OSError, match="disk full"):
         write_report(directory)
 
@@ -109,7 +109,7 @@ def test_the_figure_draws_what_was_measured(frames: Frames) -> None:
     assert axes.get_xlabel() == "time (s)"
     assert axes.get_ylabel() == "throughput, IP bytes (Mbit/s)"
     assert axes.get_xlim() == (0, metrics.download_span(frames)[1])
-    table = metrics.throughput(frames.packets, 12.0, 0.5).query("direction == 'rx'")
+    table = metrics.throughput(frames.traffic, 12.0, 0.5).query("direction == 'rx'")
     top = table.groupby("t_s")["throughput_mbps"].sum().max()
     highest = max(path.vertices[:, 1].max() for c in axes.collections for path in c.get_paths())
     assert highest == pytest.approx(top)
@@ -124,7 +124,7 @@ def test_the_figure_draws_what_was_measured(frames: Frames) -> None:
 def test_offered_capacity_covers_what_was_received(frames: Frames) -> None:
     [axes] = plots.throughput_figure(frames, bin_s=1.0).axes
     [line] = axes.get_lines()
-    table = metrics.throughput(frames.packets, 12.0, 1.0)
+    table = metrics.throughput(frames.traffic, 12.0, 1.0)
     cell = table[(table["path"] == "3g") & (table["direction"] == "rx")]["throughput_mbps"]
 
     assert (cell.to_numpy() <= np.asarray(line.get_ydata())[:-1] + 2 * 1500 * 8e-6).all()

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analysis import streams
-from analysis.tables import PACKET_COLUMNS
+from analysis.survey import SEGMENT_COLUMNS
 from tests.unit.analysis_recorded import recorded
 
 
@@ -24,14 +24,10 @@ def tables(
         base: data sequence number of the first byte.
     """
     first = 999
-    frame = pd.DataFrame({
-        "run_id": "r", "t_s": np.arange(len(rows)) / 10, "host": "h", "path": "wifi",
-        "subflow": np.array([row[0] for row in rows], dtype=np.int32),
-    })  # fmt: skip
-    for name in PACKET_COLUMNS:
-        frame[name] = 0
+    frame = pd.DataFrame({"subflow": np.array([row[0] for row in rows], dtype=np.int32)})
+    for name in SEGMENT_COLUMNS:
+        frame[name] = frame["subflow"] if name == "subflow" else 0
     frame["t_ns"] = np.arange(len(rows)) * 10**8
-    frame["direction"] = "rx"
     frame["payload_bytes"] = np.array([row[3] for row in rows], dtype=np.uint32)
     frame["seq"] = np.array([(first + row[1]) % 2**32 for row in rows], dtype=np.uint32)
     frame["ssn"] = np.array([row[1] for row in rows], dtype=np.uint32)
@@ -39,20 +35,35 @@ def tables(
     frame["mapped"] = np.array([row[2] >= 0 for row in rows], dtype=np.uint8)
     frame["dss_flags"] = np.uint8(0x0D)
     frame = frame.assign(**columns)
-    numbers = sorted(set(frame["subflow"]))
+    numbers = range(max(frame["subflow"], default=-1) + 1)  # as they are numbered in a run
     subflows = pd.DataFrame({
-        "subflow": numbers, "connection": np.int32(0),
+        "run_id": "r", "host": "h", "path": "wifi", "subflow": numbers, "connection": np.int32(0),
         "isn_rx": pd.array([isn] * len(numbers), dtype="Int64"),
     })  # fmt: skip
-    return frame, subflows
+    return frame.astype(SEGMENT_COLUMNS), subflows
+
+
+def follow(packets: pd.DataFrame, subflows: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return data and delivered, which must not depend on how many packets are taken at once."""
+    segments = {str(name): column.to_numpy() for name, column in packets.items()}
+    data, delivered = streams.follow(segments, subflows, chunk_rows=1000)
+    for chunk_rows in (1, 2, 3):
+        again = streams.follow(segments, subflows, chunk_rows)
+        pd.testing.assert_frame_equal(again[0], data)
+        pd.testing.assert_frame_equal(again[1], delivered)
+    return data, delivered
+
+
+def received(packets: pd.DataFrame, subflows: pd.DataFrame) -> pd.DataFrame:
+    return follow(packets, subflows)[0]
 
 
 def new_bytes(*args: object, **kwargs: object) -> list[int]:
-    return streams.received_data(*tables(*args, **kwargs))["new_bytes"].tolist()  # type: ignore[arg-type]
+    return received(*tables(*args, **kwargs))["new_bytes"].tolist()  # type: ignore[arg-type]
 
 
 def deliveries(rows: list[tuple[int, int, int, int]]) -> list[tuple[float, int]]:
-    frame = streams.delivered_data(streams.received_data(*tables(rows)))
+    _, frame = follow(*tables(rows))
     return list(zip(frame["t_s"].tolist(), frame["bytes"].tolist(), strict=True))
 
 
@@ -64,7 +75,7 @@ def test_bytes_count_once_across_a_wrapped_sequence_space() -> None:
 def test_retransmission_and_reinjection_are_told_apart() -> None:
     """Both are data that was there; a retransmission has old subflow sequence numbers too."""
     rows = [(0, 1, 0, 100), (0, 1, 0, 100), (1, 1, 0, 100), (0, 101, 0, 100)]
-    data = streams.received_data(*tables(rows))
+    data = received(*tables(rows))
 
     assert data["new_bytes"].tolist() == [100, 0, 0, 0]
     assert data["reinjected_bytes"].tolist() == [0, 0, 100, 100]
@@ -88,7 +99,7 @@ def test_segments_of_one_mapping() -> None:
 
     for mapped in ([1, 1, 1], [1, 0, 0]):
         packets["mapped"] = np.array(mapped, dtype=np.uint8)
-        data = streams.received_data(packets, subflows)
+        data = received(packets, subflows)
         assert data["position"].tolist() == [0, 100, 200]
         assert data["new_bytes"].tolist() == [100, 100, 100]
 
@@ -105,7 +116,7 @@ def test_four_octet_data_sequence_numbers() -> None:
     assert new_bytes(rows, base=2**32 - 50, dss_flags=0x05) == [100, 100, 0]
     packets, subflows = tables(rows, base=2**32 - 50, dss_flags=0x05)
     packets["dsn"] %= 2**32
-    assert streams.received_data(packets, subflows)["position"].tolist() == [0, 100, 100]
+    assert received(packets, subflows)["position"].tolist() == [0, 100, 100]
 
 
 def test_plain_tcp_is_placed_by_its_own_sequence_numbers() -> None:
@@ -119,10 +130,10 @@ def test_subflow_without_any_mapping_is_left_out() -> None:
 
 
 def test_nothing_received() -> None:
-    data = streams.received_data(*tables([]))
+    data, delivered = follow(*tables([]))
 
     assert data.empty
-    assert streams.delivered_data(data).empty
+    assert delivered.empty
 
 
 @pytest.mark.parametrize(("case", "size"), [
@@ -140,8 +151,7 @@ def test_recorded_downloads_are_complete(case: str, size: int) -> None:
 def test_against_a_model_that_looks_at_every_byte(rows: list[tuple[int, int, int]]) -> None:
     """Each row is (subflow, data sequence number, bytes); subflow numbers follow the data."""
     packets = [(subflow, dsn + 1, dsn, size) for subflow, dsn, size in rows]
-    data = streams.received_data(*tables(packets))
-    delivered = streams.delivered_data(data)
+    data, delivered = follow(*tables(packets))
 
     seen, new = set[int](), []
     for _, dsn, size in rows:

@@ -37,6 +37,7 @@ def test_kernel_command_line_is_complete():
         "con0=null",
         "console=none",
         "fb_tunnels=none",
+        "thash_entries=1024",
         "seccomp=auto",
         "testbed.seed=7",
         "testbed.writable=/proc/self/cwd",

@@ -1,13 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to the path manager say what those of `ip mptcp` say."""
 
+import socket
 import struct
 
 import pytest
 
 from testbed.errors import PrerequisiteError
 from testbed.netlink import mptcp
-from testbed.netlink.message import HEADER, NLMSG_ERROR, message, text, u16
+from testbed.netlink.message import (
+    HEADER,
+    NLMSG_ERROR,
+    NetlinkSocket,
+    message,
+    nested,
+    text,
+    u16,
+    u32,
+)
 from tests.unit.netlink_recorded import exact, meaning, recorded
 
 GENL_BYTES = 4
@@ -31,6 +41,9 @@ class RecordingSocket:
     def request(self, request, what):
         self.asked.append(request)
 
+    def join(self, group):
+        self.joined = group
+
     def close(self):
         pass
 
@@ -39,9 +52,16 @@ def acknowledgement(error):
     return message(NLMSG_ERROR, 0, struct.pack("=i", error) + bytes(HEADER.size))
 
 
+def group(number, name):
+    body = u32(mptcp.CTRL_ATTR_MCAST_GRP_ID, 70 + number)
+    return nested(number, body + text(mptcp.CTRL_ATTR_MCAST_GRP_NAME, name))
+
+
 def family_answer():
     # The family's number in the recorded requests is 28.
     attrs = text(mptcp.CTRL_ATTR_FAMILY_NAME, "mptcp_pm") + u16(mptcp.CTRL_ATTR_FAMILY_ID, 28)
+    groups = group(1, "mptcp_pm_cmds") + group(2, "mptcp_pm_events")
+    attrs += nested(mptcp.CTRL_ATTR_MCAST_GROUPS, groups)
     return message(mptcp.GENL_ID_CTRL, 0, bytes([1, 2, 0, 0]) + attrs) + acknowledgement(0)
 
 
@@ -82,6 +102,57 @@ def test_endpoint_is_deleted_by_its_number_and_address(manager):
         "30000000 1c000100 00000000 00000000 02010000"
         " 1c000180 06000100 02000000 05000200 01000000 08000300 0a000102"
     )
+
+
+@pytest.mark.parametrize(("is_backup", "flags"), [(True, "04000000"), (False, "00000000")])
+def test_endpoint_becomes_a_backup_or_none(manager, is_backup, flags):
+    """Which other flags it has does not matter: the kernel changes this one only."""
+    manager.set_backup(ENDPOINT, is_backup)
+    assert last(manager).hex(" ", 4) == (
+        "38000000 1c000100 00000000 00000000 07010000"
+        f" 24000180 06000100 02000000 05000200 01000000 08000300 0a000102 08000600 {flags}"
+    )
+
+
+def test_events_are_those_of_their_group(monkeypatch):
+    """The group's number is looked up by its name; the command group is not the one."""
+    monkeypatch.setattr(RecordingSocket, "answer", family_answer())
+    monkeypatch.setattr(mptcp, "NetlinkSocket", RecordingSocket)
+    assert mptcp.subscribe_events().joined == 72
+
+
+def test_subscription_is_a_membership_of_the_netlink_socket(monkeypatch):
+    """SOL_NETLINK 270, NETLINK_ADD_MEMBERSHIP 1: linux/netlink.h, socket.h."""
+    asked = []
+
+    class Socket:
+        def setsockopt(self, *option):
+            asked.append(option)
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(NetlinkSocket, "__init__", lambda self: setattr(self, "_socket", Socket()))
+    NetlinkSocket().join(72)
+    assert asked[-1] == (270, 1, 72)
+    assert asked[0][:2] == (socket.SOL_SOCKET, socket.SO_RCVBUF)
+
+
+def test_socket_without_messages_has_nothing(monkeypatch):
+    left, right = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    monkeypatch.setattr(NetlinkSocket, "__init__", lambda self: setattr(self, "_socket", left))
+    with NetlinkSocket() as events, right:
+        assert events.fileno() == left.fileno()
+        assert events.receive() == b""
+        right.send(b"event")
+        assert (events.receive(), events.receive()) == (b"event", b"")
+
+
+def test_events_of_a_kernel_without_mptcp(monkeypatch):
+    monkeypatch.setattr(RecordingSocket, "answer", acknowledgement(-2))
+    monkeypatch.setattr(mptcp, "NetlinkSocket", RecordingSocket)
+    with pytest.raises(PrerequisiteError, match="^this kernel has no MPTCP; use the lab, or"):
+        mptcp.subscribe_events()
 
 
 def test_kernel_without_mptcp(monkeypatch):

@@ -120,7 +120,7 @@ def test_part_of_a_trace_fits_into_an_attribute():
 
 
 def answer(index, kind, counters):
-    app = nested(qdisc.TCA_STATS2, _padded(qdisc.TCA_STATS_APP, struct.pack("=6Q", *counters)))
+    app = nested(qdisc.TCA_STATS2, _padded(qdisc.TCA_STATS_APP, struct.pack("=8Q", *counters)))
     body = struct.pack("=BxHiIII", 0, 0, index, 0x10000, 0xFFFFFFFF, 2)
     return message(qdisc.RTM_NEWQDISC, 0, body + text(qdisc.TCA_KIND, kind) + app)
 
@@ -132,7 +132,7 @@ def _padded(kind, data):
 def test_counters_by_interface():
     """Other disciplines and other messages are passed over."""
     done = HEADER.pack(20, 3, 2, 0, 0) + bytes(4)
-    block = answer(1, "noqueue", range(6)) + answer(12, "lab_link", range(10, 16)) + done
+    block = answer(1, "noqueue", range(8)) + answer(12, "lab_link", range(10, 18)) + done
     assert qdisc.lab_link_stats(block) == {
         12: {
             "dropped_full": 10,
@@ -141,5 +141,7 @@ def test_counters_by_interface():
             "delivered_bytes": 13,
             "opportunities": 14,
             "max_backlog": 15,
+            "busy_ns": 16,
+            "backlog": 17,
         }
     }

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """rtnetlink requests say byte for byte what those of `ip` say."""
 
+import struct
+
 import pytest
 
 from testbed.netlink import route
+from testbed.netlink.message import HEADER, split_attrs
 from tests.unit.netlink_recorded import exact, meaning, recorded
 
 MAC = b"\x02\x00\x00\x00\x00\x01"
@@ -45,6 +48,17 @@ def test_veth_pair_is_what_ip_makes():
     assert meaning(ours, LINK_STRUCT_BYTES, LINK_INFO) == meaning(
         recorded("new_veth"), LINK_STRUCT_BYTES, LINK_INFO
     )
+
+
+def test_veth_pair_made_from_elsewhere_and_brought_up():
+    """Only this end's namespace and its flag are added to what `ip` makes."""
+    ours = route.new_veth(12, "a", 13, "b", 4, MAC, namespace_fd=9, is_up=True)
+    plain = route.new_veth(12, "a", 13, "b", 4, MAC)
+    attrs = split_attrs(ours[HEADER.size + LINK_STRUCT_BYTES :])
+    assert attrs.pop(route.IFLA_NET_NS_FD) == struct.pack("=I", 9)
+    assert attrs == split_attrs(plain[HEADER.size + LINK_STRUCT_BYTES :])
+    flags = [struct.unpack_from("=II", one, HEADER.size + 8) for one in (ours, plain)]
+    assert flags == [(0x81, 0x81), (0x80, 0x80)]
 
 
 def test_ifb_is_what_ip_makes():

@@ -64,17 +64,15 @@ def test_folder_that_cannot_be_made(tmp_path):
     assert str(caught.value) == f"results cannot be written to {file}: not a directory"
 
 
-def test_run_folder_has_a_place_for_raw_data(tmp_path):
-    folder = rundir.new_run_dir(tmp_path, 1)
-    assert folder == tmp_path / "runs/default/rep01"
-    assert (folder / "raw").is_dir()
-    assert rundir.new_run_dir(tmp_path, 12, "seed=2") == tmp_path / "runs/seed=2/rep12"
+def test_run_folder_is_named_after_cell_and_repetition():
+    assert rundir.run_folder("default", 1) == "runs/default/rep01"
+    assert rundir.run_folder("mode=tcp-3g", 12) == "runs/mode=tcp-3g/rep12"
+    assert rundir.run_folder("default", 100) == "runs/default/rep100"
 
 
-def test_run_folder_is_never_used_twice(tmp_path):
-    rundir.new_run_dir(tmp_path, 1)
-    with pytest.raises(FileExistsError):
-        rundir.new_run_dir(tmp_path, 1)
+def test_what_was_written_is_read(tmp_path):
+    rundir.write_json(tmp_path / "run.json", {"spans": [(0, 1.5)], "mode": None})
+    assert rundir.read_json(tmp_path / "run.json") == {"spans": [[0, 1.5]], "mode": None}
 
 
 def test_file_is_replaced(tmp_path):

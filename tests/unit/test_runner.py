@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The runner, as far as it goes without a network: its timetable, its reports, its imports."""
+"""The runner, as far as it goes without a network: its reports, its imports, its tools."""
 
 import json
+import os
 import subprocess
 import sys
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from testbed import runner
-from testbed.errors import PrerequisiteError
-from testbed.runner import Timetable
+from testbed import runner, target_facts
+from testbed.errors import CommandError, PrerequisiteError
+from testbed.target_facts import require_tools
+from testbed.workloads import WORKLOADS
 
 CONTROLLER_ONLY = {
     "click",
@@ -36,55 +36,6 @@ def test_target_needs_none_of_the_controllers_packages():
     assert not imported & CONTROLLER_ONLY
 
 
-@given(st.lists(st.integers(0, 20), max_size=20))
-def test_calls_go_by_time_and_then_by_entry(times):
-    timetable, made = Timetable(), []
-    for entry, time in enumerate(times):
-        timetable.at(time, lambda call=(time, entry): made.append(call))
-    timetable.call_due(20)
-    assert made == sorted((time, entry) for entry, time in enumerate(times))
-    assert timetable.next_ns() is None
-
-
-def test_only_what_is_due_is_called():
-    timetable, made = Timetable(), []
-    for time in (30, 10, 20):
-        timetable.at(time, lambda time=time: made.append(time))
-    assert timetable.next_ns() == 10
-    timetable.call_due(9)
-    assert made == []
-    timetable.call_due(20)
-    assert made == [10, 20]
-    assert timetable.next_ns() == 30
-
-
-def test_repeated_call_keeps_its_step():
-    """Being late once does not shift what follows, and nothing is left out."""
-    timetable, made = Timetable(), []
-    timetable.every(100, 10, lambda: made.append(timetable.next_ns()))
-    timetable.call_due(100)
-    assert timetable.next_ns() == 110
-    timetable.call_due(135)
-    assert len(made) == 4
-    assert timetable.next_ns() == 140
-
-
-def test_call_may_enter_calls():
-    """One that is due at once is made in the same go."""
-    timetable, made = Timetable(), []
-    timetable.at(5, lambda: timetable.at(6, lambda: made.append("inner")))
-    timetable.call_due(10)
-    assert made == ["inner"]
-
-
-def test_call_that_fails_is_not_made_again():
-    timetable = Timetable()
-    timetable.at(1, lambda: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        timetable.call_due(1)
-    assert timetable.next_ns() is None
-
-
 def test_report_is_one_line_of_json(capsys):
     runner.report("measure", 1.5)
     runner.report("stop")
@@ -95,7 +46,7 @@ def test_report_is_one_line_of_json(capsys):
 
 def test_all_missing_tools_are_named():
     with pytest.raises(PrerequisiteError) as caught:
-        runner.require_tools(["sh", "no-such-a", "no-such-b"])
+        require_tools(["sh", "no-such-a", "no-such-b"])
     assert str(caught.value) == (
         "this machine has no no-such-a and no no-such-b; "
         "install with 'apt-get install no-such-a no-such-b'"
@@ -103,21 +54,53 @@ def test_all_missing_tools_are_named():
 
 
 def test_tools_that_are_there():
-    runner.require_tools(["sh", "cat"])
+    require_tools(["sh", "cat"])
 
 
 def test_versions_are_first_lines_or_why_there_is_none(monkeypatch):
-    monkeypatch.setattr(
-        runner, "VERSION_ARGV", {"a": ["printf", "a 1.0 \\nmore"], "b": ["no-such-b"]}
-    )
-    versions = runner.tool_versions()
+    argvs = {"a": ["printf", "a 1.0 \\nmore"], "b": ["no-such-b"]}
+    monkeypatch.setattr(target_facts, "VERSION_ARGV", argvs)
+    versions = target_facts.tool_versions()
     assert versions["a"] == "a 1.0"
     assert versions["b"] == "no-such-b cannot be started: no such file or directory"
     assert versions["python"].startswith("3.")
 
 
-def test_every_workload_has_its_tools():
-    assert set(runner.WORKLOADS) == set(runner.WORKLOAD_TOOLS)
+def test_missing_squid_is_named_with_its_package(tmp_path, monkeypatch):
+    """The tools of a download are there but for Squid."""
+    for name in ("curl", "mptcpize"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError) as caught:
+        require_tools(list(WORKLOADS["download"].tools))
+    assert str(caught.value) == ("this machine has no squid; install with 'apt-get install squid'")
+    assert caught.value.exit_code == 3
+
+
+def test_package_may_have_another_name(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PrerequisiteError, match="no ss and no tcpdump; .* iproute2 tcpdump'$"):
+        require_tools(["ss", "tcpdump"])
+
+
+def test_durable_folder(tmp_path):
+    (tmp_path / "a").write_text("x")
+    target_facts.make_durable(tmp_path)
+
+
+def test_full_disk_is_noticed_before_the_run_counts(tmp_path, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "a.pcap").write_text("x")
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(CommandError) as caught:
+        target_facts.make_durable(tmp_path)
+    assert str(caught.value) == (
+        "raw/a.pcap cannot be written: no space left on device; "
+        "make room in the results folder or choose another with --out"
+    )
 
 
 def test_failure_is_reported_and_sets_the_status(tmp_path, monkeypatch, capsys):
@@ -140,3 +123,27 @@ def test_failure_is_reported_and_sets_the_status(tmp_path, monkeypatch, capsys):
         "stage": "failed",
         "error": "this machine has no squid",
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/out/raw/a.pcap"), "a.pcap cannot be written: no"),
+        (OSError(30, "Read-only file system", "/out/target.json"), "target.json cannot be written"),
+    ],
+)
+def test_full_disk_is_a_sentence(tmp_path, monkeypatch, capsys, error, said):
+    class Failing:
+        def __init__(self, plan, folder):
+            pass
+
+        def carry_out(self):
+            raise error
+
+    (tmp_path / "run.json").write_text("{}")
+    monkeypatch.setattr(runner, "Run", Failing)
+    monkeypatch.setattr(sys, "argv", ["runner", str(tmp_path / "run.json"), str(tmp_path)])
+    with pytest.raises(SystemExit) as left:
+        runner.main()
+    assert left.value.code == 1
+    assert json.loads(capsys.readouterr().out)["error"].startswith(said)

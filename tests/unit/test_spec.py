@@ -4,6 +4,7 @@
 A new fault is a new pair of files in tests/data/specs/invalid and needs no code here.
 """
 
+import typing
 from pathlib import Path
 
 import pydantic
@@ -39,18 +40,108 @@ def test_experiment_loads(path):
 def test_quantities_are_in_si_units():
     spec = load_spec(SPECS / "valid.yaml")
     assert (spec.duration, spec.seed, spec.workload.size) == (60, 1, 10_000_000)
-    assert (spec.links.wifi.rate, spec.links.wifi.queue) == (8_000_000, 80_000)
-    assert (spec.links.cell.rate, spec.links.cell.one_way_delay) == (2_000_000, 0.075)
-    assert (spec.ride.dwell, spec.ride.detection) == (5, 0.5)
+    assert (spec.links["wifi"].rate, spec.links["wifi"].queue) == (8_000_000, {"bytes": 80_000})
+    assert (spec.links["3g"].rate, spec.links["3g"].one_way_delay) == (2_000_000, 0.075)
+    assert (spec.ride.dwell, spec.ride.detection) == ((5, 5), 0.5)
 
 
 def test_what_is_not_said_has_a_default():
     spec = load_spec(SPECS / "valid.yaml")
     assert (spec.mptcp.path_manager, spec.mptcp.scheduler) == ("kernel", "default")
-    assert spec.mptcp.endpoint_flags == ["subflow"]
+    assert (spec.mptcp.endpoints, spec.mptcp.stale_loss_count) == ({}, 4)
     assert (spec.mptcp.limits.subflows, spec.mptcp.limits.add_addr_accepted) == (8, 8)
-    assert spec.collectors.ss_interval == 0.1
-    assert spec.links.wifi.loss == 0
+    assert spec.tcp.congestion_control == "cubic"
+    assert (spec.collectors.ss_interval, spec.collectors.captures) == (0.1, None)
+    assert (spec.links["wifi"].loss, spec.links["wifi"].trace) == (None, None)
+    assert (spec.mode, spec.events, spec.repetitions) == (None, [], 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("80 KB", {"bytes": 80_000}),
+        ("80 KiB", {"bytes": 81_920}),
+        ("50 packets", {"bytes": 75_000}),
+        ("1 packet", {"bytes": 1500}),
+        ("2 s", {"seconds": 2}),
+        ("200 ms", {"seconds": 0.2}),
+    ],
+)
+def test_queue_in_bytes_packets_or_time(text, expected):
+    spec = parse_spec(VALID, "f", {"links.3g.queue": text})
+    assert spec.links["3g"].queue == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("20 s .. 40 s", (20, 40)), ("1 min..90 s", (60, 90)), ("20 s", (20, 20))],
+)
+def test_range_of_times(text, expected):
+    assert parse_spec(VALID, "f", {"ride.tunnel": text}).ride.tunnel == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [("1 .. 3", (1, 3)), (2, (2, 2)), ("0", (0, 0))])
+def test_range_of_counts(value, expected):
+    assert parse_spec(VALID, "f", {"ride.fades": value}).ride.fades == expected
+
+
+EVENTS = """\
+events:
+  - {at: 0 s, change: link_down, link: wifi}
+  - {at: 1 s, change: link_up, link: wifi}
+  - {at: 2 s, change: rate, link: 3g, direction: up, rate: 1 Mbit/s}
+  - {at: 3 s, change: delay, link: 3g, one_way_delay: 20 ms}
+  - {at: 4 s, change: loss, link: 3g, direction: down, loss: 0.01}
+  - {at: 5 s, change: queue, link: 3g, queue: 50 packets}
+  - {at: 6 s, change: address_gone, path: wifi}
+  - {at: 7 s, change: address_back, path: wifi}
+  - {at: 8 s, change: endpoint_add, path: 3g}
+  - {at: 9 s, change: endpoint_remove, path: 3g}
+  - {at: 10 s, change: endpoint_backup, path: 3g, backup: false}
+"""
+
+
+def test_every_kind_of_event():
+    events = parse_spec(VALID + EVENTS, "f", {}).events
+    (kinds,) = typing.get_args(ExperimentSpec.model_fields["events"].annotation)
+    assert {type(event) for event in events} == set(typing.get_args(typing.get_args(kinds)[0]))
+    assert [event.at for event in events] == list(range(11))
+    assert (events[2].direction, events[3].direction) == ("up", "both")
+    assert (events[2].rate, events[3].one_way_delay, events[4].loss) == (1_000_000, 0.02, 0.01)
+    assert events[5].queue == {"bytes": 75_000}
+    assert (events[8].flags, events[10].backup) == (["subflow"], False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{name: download, size: 3 MB}", {"size": 3_000_000}),
+        ("{name: bulk}", {"flows": 1, "direction": "down", "size": None, "duration": None}),
+        (
+            "{name: bulk, flows: 4, direction: up, size: 1 MB, start: 1 s, stagger: 500 ms}",
+            {"flows": 4, "direction": "up", "size": 1_000_000, "start": 1, "stagger": 0.5},
+        ),
+        (
+            "{name: bulk, duration: 5 s, block: 64 B, rate: 1 Mbit/s}",
+            {"duration": 5, "block": 64, "rate": 1_000_000},
+        ),
+        ("{name: iperf3, streams: 2, duration: 9 s}", {"streams": 2, "duration": 9, "size": None}),
+    ],
+)
+def test_every_kind_of_workload(text, expected):
+    spec = parse_spec(VALID.replace(VALID.splitlines()[-1], f"workload: {text}"), "f", {})
+    assert expected.items() <= spec.workload.model_dump().items()
+
+
+def test_topology_and_trace_by_name_or_as_a_section():
+    spec = parse_spec(VALID, "f", {"topology": {"name": "underground", "parameters": {"a": 1}}})
+    assert (spec.topology_name, spec.topology_parameters) == ("underground", {"a": 1})
+    plain = parse_spec(VALID, "f", {"links.3g.trace": "bus.down"})
+    assert (plain.topology_name, plain.topology_parameters) == ("underground", {})
+    assert plain.links["3g"].trace == "bus.down"
+    section = {"file": "bus.down", "loop": False, "offset": "1 min"}
+    trace = parse_spec(VALID, "f", {"links.3g.down.trace": section}).links["3g"].down.trace
+    assert (trace.file, trace.loop, trace.offset) == ("bus.down", False, 60)
 
 
 def test_spec_cannot_be_changed():
@@ -64,9 +155,27 @@ def test_override_replaces_a_value():
     assert (spec.workload.size, spec.seed, spec.name) == (1000, 7, "offload")
 
 
-def test_override_is_checked_too():
-    with pytest.raises(SpecError, match='^f:11: workload.size: "1 s" is not a quantity'):
-        parse_spec(VALID, "f", {"workload.size": "1 s"})
+@pytest.mark.parametrize(
+    ("key", "value", "said"),
+    [
+        ("workload.size", "1 s", 'workload.size: "1 s" is not a quantity with one of the units '),
+        ("workload.sise", "1 MB", 'workload.sise: unknown key (did you mean "size"?)'),
+        ("wrkload.size", "1 MB", 'wrkload: unknown key (did you mean "workload"?)'),
+        ("ride", 5, "ride: this must be a mapping of keys to values"),
+        ("mptcp.limits.subflows", "many", "mptcp.limits.subflows: input should be a valid integer"),
+    ],
+)
+def test_override_is_checked_too(key, value, said):
+    """What is wrong with it has no line of the file, but the key of the command line."""
+    with pytest.raises(SpecError) as caught:
+        parse_spec(VALID, "f", {key: value})
+    assert str(caught.value).startswith(f"f: {said}")
+    assert str(caught.value).endswith(f" (as given on the command line: {key})")
+
+
+def test_override_of_an_element_and_of_a_section_that_is_not_there():
+    spec = parse_spec(VALID + EVENTS, "f", {"events.2.rate": "3 Mbit/s", "tcp.send_buffer": "1 MB"})
+    assert (spec.events[2].rate, spec.tcp.send_buffer) == (3_000_000, 1_000_000)
 
 
 @pytest.mark.parametrize("section", ["", "workload:", "workload: 3", "workload: [1]"])
@@ -81,14 +190,22 @@ def test_alias_is_the_same_section_again():
         "3g: {rate: 2 Mbit/s, one_way_delay: 75 ms, queue: 500 KB}", "3g: *link"
     )
     spec = parse_spec(text, "f", {})
-    assert spec.links.cell == spec.links.wifi
+    assert spec.links["3g"] == spec.links["wifi"]
+
+
+def test_override_of_an_alias_leaves_the_other_section():
+    text = VALID.replace("wifi: {", "wifi: &link {").replace(
+        "3g: {rate: 2 Mbit/s, one_way_delay: 75 ms, queue: 500 KB}", "3g: *link"
+    )
+    spec = parse_spec(text, "f", {"links.3g.rate": "1 Mbit/s"})
+    assert (spec.links["3g"].rate, spec.links["wifi"].rate) == (1_000_000, 8_000_000)
 
 
 def test_merged_section_may_replace_keys():
     text = VALID.replace("wifi: {", "wifi: &link {").replace(
         "3g: {rate: 2 Mbit/s, one_way_delay: 75 ms, queue: 500 KB}", "3g: {<<: *link, loss: 0.5}"
     )
-    assert parse_spec(text, "f", {}).links.cell.loss == 0.5
+    assert parse_spec(text, "f", {}).links["3g"].loss == 0.5
 
 
 def test_aliases_of_aliases_take_no_time():
@@ -154,7 +271,19 @@ def test_any_change_of_a_valid_file_loads_or_is_refused(at, removed, added):
     loads_or_is_refused(VALID[:at] + added + VALID[at + removed :])
 
 
-KEYS = st.sampled_from([*ExperimentSpec.model_fields, "3g", "wifi", "size", "name", "limits"])
+KEYS = st.sampled_from(
+    [
+        *ExperimentSpec.model_fields,
+        "schema",
+        "3g",
+        "wifi",
+        "size",
+        "name",
+        "limits",
+        "change",
+        "rate",
+    ]
+)
 SCALARS = st.one_of(
     st.none(),
     st.booleans(),
@@ -176,6 +305,9 @@ def test_any_mapping_is_refused(mapping):
     loads_or_is_refused(yaml.safe_dump(mapping))
 
 
-@given(st.fixed_dictionaries({}, optional=dict.fromkeys(yaml.safe_load(VALID), VALUES)))
+SECTIONS = [*yaml.safe_load(VALID), "matrix", "events", "mptcp", "tcp", "collectors"]
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(SECTIONS, VALUES)))
 def test_any_value_in_a_valid_file_loads_or_is_refused(changes):
     loads_or_is_refused(yaml.safe_dump({**yaml.safe_load(VALID), **changes}))

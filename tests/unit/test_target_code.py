@@ -40,7 +40,9 @@ def test_the_same_content_is_made_once(code):
 def test_nothing_of_the_controller_is_in_it(code):
     names = {path.name for path in (code / "testbed").iterdir()}
 
-    assert names.isdisjoint({"cli", "lab", "backends", "spec", "plan.py"})
+    assert names.isdisjoint(
+        {"cli", "lab", "backends", "spec", "plan", "topology", "orchestrate.py"}
+    )
 
 
 def test_every_module_is_compiled(code):

@@ -29,9 +29,17 @@ def test_nodes(plain):
 
 
 def test_laptop_has_two_paths(plain):
-    assert plain["paths"] == [
-        {"name": "wifi", "node": "laptop", "interface": "wlan0", "address": "10.0.1.2"},
-        {"name": "3g", "node": "laptop", "interface": "cell0", "address": "10.0.2.2"},
+    found = [(p["name"], p["node"], p["interface"], p["address"]) for p in plain["paths"]]
+    assert found == [
+        ("wifi", "laptop", "wlan0", "10.0.1.2"),
+        ("3g", "laptop", "cell0", "10.0.2.2"),
+    ]
+
+
+def test_paths_lead_to_the_proxy(plain):
+    assert [(path["to"], path["hops"]) for path in plain["paths"]] == [
+        ("proxy", [["wifi", "a_to_b"], ["ap-core", "a_to_b"], ["core-proxy", "a_to_b"]]),
+        ("proxy", [["3g", "a_to_b"], ["bs-core", "a_to_b"], ["core-proxy", "a_to_b"]]),
     ]
 
 

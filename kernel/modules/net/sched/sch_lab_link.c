@@ -54,6 +54,8 @@ struct lab_link_stats {
 	u64 delivered_bytes;
 	u64 opportunities;	/* of the trace, while somebody was waiting */
 	u64 max_backlog;	/* bytes, of the queue alone */
+	u64 busy_ns;		/* while something waited and the link was not still */
+	u64 backlog;		/* bytes, of the queue alone, now */
 };
 
 struct lab_link {
@@ -102,6 +104,19 @@ static void load_head(struct lab_link *q)
 	struct sk_buff *head = skb_peek(&q->queue);
 
 	q->head_left = head ? (u64)ip_bytes(head) * NSEC_PER_SEC : 0;
+}
+
+static bool is_still(const struct lab_link *q)
+{
+	return !q->trace_len && !q->rate;
+}
+
+/* The server has worked, or waited for its next opportunity, until the time at. */
+static void work_until(struct lab_link *q, u64 at)
+{
+	if (!is_still(q))
+		q->stats.busy_ns += at - q->served_until;
+	q->served_until = at;
 }
 
 /* The head has been served at the time at: it goes on its way. */
@@ -193,13 +208,13 @@ static void serve(struct lab_link *q, u64 now)
 			at = next_opportunity(q, q->served_until, &count);
 			if (at > now)
 				break;
-			q->served_until = at;
+			work_until(q, at);
 			use_opportunities(q, at, count);
 		} else {
 			at = rate_done_at(q);
 			if (at > now)
 				break;
-			q->served_until = at;
+			work_until(q, at);
 			depart(q, at);
 		}
 	}
@@ -207,15 +222,15 @@ static void serve(struct lab_link *q, u64 now)
 		q->served_until = max(q->served_until, now);
 }
 
-/* Bring the work on the head up to now, before rate or trace change. */
+/* Bring the work on the head up to now, before rate or trace change or counters are read. */
 static void settle(struct lab_link *q, u64 now)
 {
 	serve(q, now);
 	if (now <= q->served_until)
 		return;
-	if (!q->trace_len && !skb_queue_empty(&q->queue) && q->rate != RATE_UNLIMITED)
+	if (!q->trace_len && q->rate != RATE_UNLIMITED)
 		q->head_left -= min(q->head_left, (now - q->served_until) * q->rate);
-	q->served_until = now;
+	work_until(q, now);
 }
 
 static int lab_link_enqueue(struct sk_buff *skb, struct Qdisc *sch,
@@ -493,8 +508,14 @@ static int lab_link_dump(struct Qdisc *sch, struct sk_buff *skb)
 static int lab_link_dump_stats(struct Qdisc *sch, struct gnet_dump *d)
 {
 	struct lab_link *q = qdisc_priv(sch);
+	struct lab_link_stats stats;
 
-	return gnet_stats_copy_app(d, &q->stats, sizeof(q->stats));
+	sch_tree_lock(sch);
+	settle(q, ktime_get_ns());
+	stats = q->stats;
+	stats.backlog = q->queue_bytes;
+	sch_tree_unlock(sch);
+	return gnet_stats_copy_app(d, &stats, sizeof(stats));
 }
 
 static struct Qdisc_ops lab_link_ops __read_mostly = {

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every command that carries out runs does: plan, run, judge, report, print."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from testbed.cli.options import RunOptions
+from testbed.cli.run_progress import RunProgress
+from testbed.errors import PrerequisiteError
+from testbed.plan import PlannedRun
+from testbed.rundir import PLAN_FILE, read_json
+from testbed.spec.load import Experiment
+
+Summary = dict[str, Any]
+
+
+def execute(experiment: Experiment, options: RunOptions) -> None:
+    """Carry out an experiment and exit with its code."""
+    from testbed.plan import plan_experiment
+
+    runs = plan_experiment(experiment, options.seed, options.repetitions)
+    if options.is_dry:
+        _print_plan(experiment, runs, options)
+        return
+    _check_backend(options)
+    results = _open_results(experiment, runs, options)
+    go_on(results, [run_path(run) for run in runs], options)
+
+
+def run_path(run: PlannedRun) -> str:
+    """Return the folder of a planned run, relative to the results."""
+    from testbed.rundir import run_folder
+
+    return run_folder(run.key, run.repetition)
+
+
+def _check_backend(options: RunOptions) -> None:
+    from testbed.backends import BACKENDS
+
+    BACKENDS[options.backend]().up()  # before there is a folder of results that says nothing
+
+
+def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> Path:
+    """Make the results directory with everything that is known before the first run."""
+    from testbed.plan import plan_hash
+    from testbed.rundir import SPEC_FILE, new_results_dir, write_atomically, write_json
+    from testbed.spec.write import spec_text
+
+    spec = experiment.spec
+    results = new_results_dir(options.out, spec.name, plan_hash([run.plan for run in runs]))
+    write_atomically(results / SPEC_FILE, spec_text(experiment))
+    entries = [
+        {
+            "dir": run_path(run),
+            "varied": run.varied,
+            "seed": run.plan["seed"],
+            "repetition": run.repetition,
+        }
+        for run in runs
+    ]
+    for run in runs:
+        folder = results / run_path(run)
+        folder.mkdir(parents=True)
+        write_json(folder / "run.json", run.plan)
+    plan = {
+        "schema": 2,
+        "experiment": spec.name,
+        "question": spec.question,
+        "varies": list(runs[0].varied),
+        "backend": options.backend,
+        "runs": entries,
+    }
+    write_json(results / PLAN_FILE, plan)
+    return results
+
+
+def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
+    """Carry out runs of a results directory, write its report, print, and exit."""
+    from testbed.backends import BACKENDS
+    from testbed.cli.judging import judges
+    from testbed.orchestrate import carry_out
+
+    shown = {folder: _shown(results / folder) for folder in folders}
+    jobs = min(options.jobs, len(folders))
+    try:
+        with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
+            ends = carry_out(
+                results,
+                folders,
+                backend=BACKENDS[options.backend](),
+                backend_name=options.backend,
+                jobs=jobs,
+                progress=progress.update,
+                judge=judge,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
+        raise
+    report = _write_overview(results, quiet=options.as_json)
+    summaries = [
+        summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
+    ]
+    if options.as_json:
+        found = {"results_dir": str(results), "report": str(report), "runs": summaries}
+        click.echo(json.dumps(found))
+    else:
+        _print_runs(summaries)
+        click.echo(f"results: {results}\nreport:  {report}")
+    sys.exit(_exit_code(summaries, [end.exit_code for end in ends]))
+
+
+def _shown(run_dir: Path) -> tuple[str, float]:
+    """Return name and longest time of a run, for people."""
+    plan = read_json(run_dir / "run.json")
+    return run_name(plan), plan["duration_s"]
+
+
+def run_name(run: dict[str, Any]) -> str:
+    """Return what people call a run: its varied values and its seed."""
+    values = [
+        value if key == "mode" else f"{key.rpartition('.')[2]} {value}"
+        for key, value in run["varied"].items()
+    ]
+    return ", ".join([*values, f"seed {run['seed']}"])
+
+
+def _write_overview(results: Path, *, quiet: bool) -> Path:
+    from analysis.overview import write_overview
+
+    if not quiet:
+        click.echo("drawing figures over all runs", err=True)
+    return write_overview(results)
+
+
+def summarise(results: Path, folder: str) -> Summary:
+    """Return what `--json` says of a run, also of one that did not end."""
+    run_dir = results / folder
+    plan = read_json(run_dir / "run.json")
+    path = run_dir / "manifest.json"
+    manifest = read_json(path) if path.exists() else {}
+    found = manifest.get("summary", {})
+    error = manifest.get("error") or ("it did not end" if not manifest else None)
+    return {
+        "run_dir": str(run_dir),
+        "mode": plan["mode"],
+        "varied": plan["varied"],
+        "seed": plan["seed"],
+        "backend": manifest.get("backend"),
+        "status": manifest.get("status", "unfinished"),
+        "error": error,
+        "virtual_s": manifest.get("virtual_s"),
+        "wall_s": manifest.get("wall_s"),
+        "goodput_mbps": None,
+        "download_s": None,
+        "handover_gap_max_s": None,
+        "bytes_per_path": None,
+        "verdict": "invalid",
+        "verdict_reasons": [error] if error else [],
+        **{key: value for key, value in found.items() if key not in ("virtual_s", "wall_s")},
+    }
+
+
+def _exit_code(summaries: Sequence[Summary], codes: Sequence[int]) -> int:
+    """Return 3 if every run lacked something of the machine, 1 if not all are valid, or 0."""
+    if codes and all(code == PrerequisiteError.exit_code for code in codes):
+        return PrerequisiteError.exit_code
+    return 0 if all(run["verdict"] == "valid" for run in summaries) else 1
+
+
+def _print_runs(summaries: Sequence[Summary]) -> None:
+    # Imported here: --json needs no rich.
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("run", overflow="fold")
+    table.add_column("verdict")
+    for head in ("goodput\nMbit/s", "download\ns", "longest\ngap s", "bytes per path\nMB"):
+        table.add_column(head, justify="right")
+    for run in summaries:
+        sizes = [f"{path} {size / 1e6:.1f}" for path, size in (run["bytes_per_path"] or {}).items()]
+        name = run_name(run)
+        numbers = [
+            _number(run[key]) for key in ("goodput_mbps", "download_s", "handover_gap_max_s")
+        ]
+        table.add_row(escape(name), run["verdict"], *numbers, escape(", ".join(sizes)) or "-")
+    Console().print(table)
+    for run in summaries:
+        for reason in run["verdict_reasons"]:
+            click.echo(f"{run_name(run)}: {reason}")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _print_plan(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> None:
+    if options.as_json:
+        found = {"runs": [{"dir": run_path(run), **run.plan} for run in runs]}
+        click.echo(json.dumps(found))
+        return
+    from testbed.cli.plan_text import plan_lines
+
+    for line in plan_lines(experiment, runs, options.backend):
+        click.echo(line)

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Analyses runs beside the runs that go on: in processes of their own, because it takes a core."""
+
+import concurrent.futures as futures
+import multiprocessing
+import signal
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from testbed.errors import BackendError
+from testbed.orchestrate import Judge
+
+
+@contextmanager
+def judges(count: int) -> Iterator[Judge]:
+    """Give a function that analyses a run and returns what its manifest says of that.
+
+    Args:
+        count: of analyses at once.
+    """
+    context = multiprocessing.get_context("spawn")
+    pool = futures.ProcessPoolExecutor(count, context, initializer=_prepare)
+    # Its imports take seconds; meanwhile the first runs are under way.
+    for _ in range(count):
+        pool.submit(_warm)
+
+    def judge(run_dir: Path) -> dict[str, Any]:
+        try:
+            return {"summary": pool.submit(_summary, run_dir).result()}
+        except BrokenProcessPool as error:
+            raise BackendError(
+                f"the analysis of {run_dir} was killed, perhaps for want of memory; "
+                f"try 'testbed report {run_dir}'"
+            ) from error
+
+    try:
+        yield judge
+    except BaseException:
+        for child in multiprocessing.active_children():
+            child.terminate()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare() -> None:
+    # Ctrl-C on a terminal reaches every process; the main one decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _warm() -> None:
+    import analysis.report  # noqa: F401
+
+
+def _summary(run_dir: Path) -> dict[str, Any]:
+    from analysis.report import write_report
+
+    return write_report(run_dir).summary

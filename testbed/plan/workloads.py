@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The workload of a run as plain data: addresses, ports, contents."""
+
+from collections.abc import Callable
+from typing import Any
+
+from testbed import content
+from testbed.errors import PlanError
+from testbed.plan.modes import Use
+from testbed.render import render
+from testbed.spec.model import ExperimentSpec
+from testbed.spec.workloads import BulkSpec, DownloadSpec, Iperf3Spec
+
+PROXY_PORT = 3128
+ORIGIN_PORT = 8080
+BULK_PORT = 5001
+IPERF_PORT = 5201
+SCRATCH = "/tmp/download"
+
+
+def plan_workload(
+    spec: ExperimentSpec, topology: dict[str, Any], use: Use, seed: int
+) -> dict[str, Any]:
+    """Return "workload" of run.json.
+
+    Raises:
+        PlanError: the network has not the hosts that the workload needs, or the mode needs a
+            workload that can be resumed.
+    """
+    if use.is_resumed and spec.workload.name != "download":
+        raise PlanError(
+            f'mode: "{spec.mode}" asks for the rest over a new connection, which only the '
+            f'workload "download" can; use an mptcp mode or tcp-<path> with a path that stays'
+        )
+    plan = PLANNERS[spec.workload.name](spec, topology, seed)
+    plan |= _source(plan, topology, use) if "flows" in plan or "streams" in plan else {}
+    return {
+        "name": spec.workload.name,
+        "transport": use.transport,
+        "path": use.first_path,
+        "is_resumed": use.is_resumed,
+        **plan,
+    }
+
+
+def _source(plan: dict[str, Any], topology: dict[str, Any], use: Use) -> dict[str, Any]:
+    """Bind the client's side to the path of a mode that keeps to one."""
+    addresses = {path["name"]: path["address"] for path in topology["paths"]}
+    source = addresses[use.first_path] if use.first_path is not None else None
+    if "flows" in plan:
+        return {"flows": [{**flow, "source_address": source} for flow in plan["flows"]]}
+    return {"source_address": source}
+
+
+def _download(spec: ExperimentSpec, topology: dict[str, Any], seed: int) -> dict[str, Any]:
+    assert isinstance(spec.workload, DownloadSpec)
+    missing = [name for name in ("proxy", "origin") if name not in _nodes(topology)]
+    if missing:
+        raise PlanError(
+            f'the workload "download" needs a node "{missing[0]}", which the topology '
+            f'"{spec.topology_name}" does not have'
+        )
+    size = spec.workload.size
+    return {
+        "client": topology["paths"][0]["node"],
+        "proxy": _server(topology, "proxy", PROXY_PORT),
+        "origin": _server(topology, "origin", ORIGIN_PORT),
+        "size_bytes": size,
+        "seed": seed,
+        "sha256": content.sha256(seed, size),
+        "squid_conf": render(
+            "squid.conf.j2", port=PROXY_PORT, clients="10.0.0.0/8", scratch=SCRATCH
+        ),
+    }
+
+
+def _bulk(spec: ExperimentSpec, topology: dict[str, Any], seed: int) -> dict[str, Any]:
+    workload = spec.workload
+    assert isinstance(workload, BulkSpec)
+    client, server = topology["paths"][0]["node"], topology["paths"][0]["to"]
+    flows = []
+    for number in range(workload.flows):
+        start_s = workload.start + number * workload.stagger
+        if start_s >= spec.duration:
+            raise PlanError(
+                f"workload: flow {number} starts at {start_s:g} s, but the run ends at "
+                f"{spec.duration:g} s"
+            )
+        left_s = spec.duration - start_s
+        duration_s = None if workload.size else min(workload.duration or left_s, left_s)
+        flows.append(
+            {
+                "id": number,
+                "client": client,
+                "server": server,
+                "address": _address_of(topology, server),
+                "port": BULK_PORT + number,
+                "direction": workload.direction,
+                "start_s": start_s,
+                "size_bytes": workload.size,
+                "duration_s": duration_s,
+                "block_bytes": workload.block,
+                "rate_bps": workload.rate,
+            }
+        )
+    return {"flows": flows, "record_blocks": workload.block is not None, "seed": seed}
+
+
+def _iperf3(spec: ExperimentSpec, topology: dict[str, Any], seed: int) -> dict[str, Any]:
+    workload = spec.workload
+    assert isinstance(workload, Iperf3Spec)
+    server = topology["paths"][0]["to"]
+    duration_s = None if workload.size else min(workload.duration or spec.duration, spec.duration)
+    return {
+        "client": topology["paths"][0]["node"],
+        "server": server,
+        "address": _address_of(topology, server),
+        "port": IPERF_PORT,
+        "direction": workload.direction,
+        "size_bytes": workload.size,
+        "duration_s": duration_s,
+        "streams": workload.streams,
+    }
+
+
+PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, Any]]] = {
+    "download": _download,
+    "bulk": _bulk,
+    "iperf3": _iperf3,
+}
+
+
+def _nodes(topology: dict[str, Any]) -> set[str]:
+    return {node["name"] for node in topology["nodes"]}
+
+
+def _server(topology: dict[str, Any], node: str, port: int) -> dict[str, Any]:
+    return {"node": node, "address": _address_of(topology, node), "port": port}
+
+
+def _address_of(topology: dict[str, Any], node: str) -> str:
+    """Return the address of a host on its first link."""
+    for link in topology["links"]:
+        for side in "ab":
+            if link[side] == node:
+                return str(link[f"{side}_address"])
+    raise PlanError(f'the topology has no link at the node "{node}"')

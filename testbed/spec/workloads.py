@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an experiment file may say of its workload, one class per workload."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from testbed.spec.quantities import Duration, PositiveDuration, Rate, Size
+from testbed.spec.section import Section
+
+Direction = Literal["down", "up"]
+
+
+class DownloadSpec(Section):
+    """A file, from an origin web server through Squid to curl."""
+
+    name: Literal["download"]
+    size: Size = Field(description="of the file")
+
+
+class BulkSpec(Section):
+    """Flows of our own sender between the client and the far end of its first path."""
+
+    name: Literal["bulk"]
+    flows: int = Field(1, ge=1, le=4096, strict=True, description="how many connections")
+    direction: Direction = Field("down", description="`down` is towards the client")
+    size: Size | None = Field(None, description="bytes per flow; else `duration`")
+    duration: PositiveDuration | None = Field(
+        None, description="how long each flow sends; default: until the run's end"
+    )
+    start: Duration = Field(0.0, description="when the first flow starts")
+    stagger: Duration = Field(0.0, description="time between the starts of two flows")
+    block: Size | None = Field(
+        None, description="bytes per time-stamped block, whose latency is recorded"
+    )
+    rate: Rate | None = Field(
+        None, description="application-limited rate of each flow, in whole blocks"
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "BulkSpec":
+        if self.size is not None and self.duration is not None:
+            raise ValueError("give a size or a duration, not both")
+        if self.rate is not None and self.block is None:
+            raise ValueError("a rate is kept by sending blocks, so give a block size too")
+        if self.block is not None and self.block < 64:
+            raise ValueError("a block holds a time stamp and so has 64 bytes at least")
+        return self
+
+
+class Iperf3Spec(Section):
+    """iperf3, or iperf 2 where the target's iperf3 polls the clock."""
+
+    name: Literal["iperf3"]
+    direction: Direction = Field("down", description="`down` is towards the client")
+    size: Size | None = Field(None, description="bytes to send; else `duration`")
+    duration: PositiveDuration | None = Field(
+        None, description="how long to send; default: until the run's end"
+    )
+    streams: int = Field(1, ge=1, le=128, strict=True, description="parallel connections")
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Iperf3Spec":
+        if self.size is not None and self.duration is not None:
+            raise ValueError("give a size or a duration, not both")
+        return self
+
+
+WorkloadSpec = Annotated[DownloadSpec | BulkSpec | Iperf3Spec, Field(discriminator="name")]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A network is what was asked, on every node, however it was brought up."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+GUEST = Path(__file__).with_name("network_guest.py")
+OURS = {
+    "net.ipv4.conf.all.rp_filter": "0",
+    "net.ipv4.conf.default.send_redirects": "0",
+    "net.ipv4.conf.all.send_redirects": "0",
+    "net.ipv4.tcp_no_metrics_save": "1",
+    "net.ipv6.conf.all.disable_ipv6": "1",
+}
+
+
+@pytest.fixture
+def network_guest(lab_exec):
+    def run(function, *arguments):
+        done = lab_exec(sys.executable, "-P", GUEST, function, json.dumps(arguments))
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    return run
+
+
+def test_cables_carry_the_first_packet_at_once(network_guest):
+    """The kernel's link watch starts 100 interfaces per second; no link waits for it."""
+    assert network_guest("first_packet_s", 220) < 0.001
+
+
+def test_every_node_has_its_sysctls_and_no_others(network_guest):
+    """Nodes are made from inside one another, and yet what one has alone stays with it."""
+    alone = {"net.ipv4.conf.all.log_martians": 1, "net.ipv4.conf.default.send_redirects": 1}
+    wanted = {
+        "*": {"net.ipv4.tcp_congestion_control": "reno", "net.ipv4.tcp_rmem": "4096 99999 999999"},
+        "r1": alone,
+    }
+    names = [*OURS, "net.ipv4.ip_forward", "net.ipv4.conf.all.log_martians"]
+    found = network_guest(
+        "sysctls_of_nodes", [*names, "net.ipv4.tcp_congestion_control", "net.ipv4.tcp_rmem"], wanted
+    )
+
+    assert list(found) == ["first", "r0", "r1", "r2", "last"]
+    for name, values in found.items():
+        expected = {
+            **OURS,
+            "net.ipv4.ip_forward": str(int(name.startswith("r"))),
+            "net.ipv4.conf.all.log_martians": "0",
+            "net.ipv4.tcp_congestion_control": "reno",
+            "net.ipv4.tcp_rmem": "4096\t99999\t999999",
+        }
+        expected |= {key: str(value) for key, value in alone.items()} if name == "r1" else {}
+        assert values == expected, name
+
+
+@pytest.mark.parametrize(
+    ("sysctl", "value", "said"),
+    [
+        ("net.mptcp.no_such_thing", 1, "no such file or directory"),
+        ("net.mptcp.scheduler", "no-such-scheduler", "no such file or directory"),
+        ("net.mptcp.enabled", 7, "invalid argument"),
+    ],
+)
+def test_a_sysctl_that_is_refused_is_named(network_guest, sysctl, value, said):
+    assert network_guest("refusals", {"*": {sysctl: value}}) == (
+        f"the kernel refused {sysctl} = {value}: {said}"
+    )
