@@ -9,7 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,7 @@ class Lab:
 def mbps(found: Found, host: str, source: str = "") -> float:
     """Return the rate of a host's subflows, or of those that start at one address."""
     return sum(
-        float(one["mbps"])
-        for one in found
-        if one["host"] == host and source in ("", one["source"])
+        float(one["mbps"]) for one in found if one["host"] == host and source in ("", one["source"])
     )
 
 
@@ -79,18 +77,21 @@ def shares(lab: Lab, title: str, scenario: str, names: Iterable[str]) -> None:
         print(f"  {name:6} {spread(map(share, lab.runs(scenario, name)))}", flush=True)
 
 
+def totals(lab: Lab, scenario: str, name: str) -> list[float]:
+    """Return what all connections got together in each run."""
+    runs = lab.runs(scenario, name)
+    return [mbps(found, "multi") + mbps(found, "single") for found in runs]
+
+
 def losses_and_delays(lab: Lab) -> None:
     """Print what two lossy paths give together, against the better one."""
     print("\n4 % of loss at 10 ms, 1 % at 100 ms: Mbit/s")
-    rates: Callable[[str, str], list[float]] = lambda scenario, name: [  # noqa: E731
-        mbps(found, "multi") + mbps(found, "single") for found in lab.runs(scenario, name)
-    ]
-    single = {rtt: rates(scenario, "reno") for rtt, scenario in ALONE.items()}
+    single = {rtt: totals(lab, scenario, "reno") for rtt, scenario in ALONE.items()}
     for rtt, found in single.items():
         print(f"  TCP Reno at {rtt}: {spread(found)}")
     best = max(statistics.mean(found) for found in single.values())
     for name in ALL:
-        found = rates("lossy", name)
+        found = totals(lab, "lossy", name)
         of_best = 100 * statistics.mean(found) / best
         print(f"  {name:6} {spread(found)}, {of_best:.0f} % of the better path", flush=True)
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypedDict
 
 from testbed.topology import Direction, Topology
 
@@ -11,6 +12,13 @@ IPPROTO_MPTCP = 262
 # Of the links that lose packets but limit nobody.
 FAST_BPS = 200_000_000
 DEEP_BYTES = 5_000_000
+
+
+class Ways(TypedDict):
+    """The two directions of a link; the first is that of the data."""
+
+    a_to_b: Direction
+    b_to_a: Direction
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,7 @@ class Scenario:
     measured_s: float = 60.0
 
 
-def bottleneck(rate_bps: int, rtt_s: float, bdp: float = 1.0) -> dict[str, Direction]:
+def bottleneck(rate_bps: int, rtt_s: float, bdp: float = 1.0) -> Ways:
     """Return both directions of a link whose queue holds `bdp` bandwidth-delay products."""
     return {
         "a_to_b": Direction(rate_bps, rtt_s / 2, round(rate_bps * rtt_s / 8 * bdp)),
@@ -48,7 +56,7 @@ def bottleneck(rate_bps: int, rtt_s: float, bdp: float = 1.0) -> dict[str, Direc
     }
 
 
-def lossy(rtt_s: float, loss: float) -> dict[str, Direction]:
+def lossy(rtt_s: float, loss: float) -> Ways:
     """Return a link that loses packets on their way to the server and limits nobody."""
     return {
         "a_to_b": Direction(FAST_BPS, rtt_s / 2, DEEP_BYTES, loss_fraction=loss),
@@ -65,7 +73,7 @@ class Shared(Topology):
         single ---/
     """
 
-    def build(self, shared: dict[str, Direction]) -> None:
+    def build(self, shared: Ways) -> None:
         """Add nodes, links and paths; `shared` has the two directions of the link."""
         multi, single, server = (self.add_host(name) for name in ("multi", "single", "server"))
         near, far = self.add_router("near"), self.add_router("far")
@@ -74,8 +82,8 @@ class Shared(Topology):
         self.add_link("single-near", single, near)
         self.add_link("shared", near, far, **shared)
         self.add_link("far-server", far, server)
-        self.add_path("first", multi, first)
-        self.add_path("second", multi, second)
+        self.add_path("first", multi, first, to=server)
+        self.add_path("second", multi, second, to=server)
 
 
 class Disjoint(Topology):
@@ -89,7 +97,7 @@ class Disjoint(Topology):
         single ---/
     """
 
-    def build(self, first: dict[str, Direction], second: dict[str, Direction]) -> None:
+    def build(self, first: Ways, second: Ways) -> None:
         """Add nodes, links and paths; the arguments have the directions of the two links."""
         multi, single, server = (self.add_host(name) for name in ("multi", "single", "server"))
         left, right = self.add_router("left"), self.add_router("right")
@@ -100,8 +108,8 @@ class Disjoint(Topology):
         self.add_link("left-core", left, core, **first)
         self.add_link("right-core", right, core, **second)
         self.add_link("core-server", core, server)
-        self.add_path("first", multi, one)
-        self.add_path("second", multi, two)
+        self.add_path("first", multi, one, to=server)
+        self.add_path("second", multi, two, to=server)
 
 
 MULTI = Flows("multi", IPPROTO_MPTCP)

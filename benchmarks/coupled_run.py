@@ -21,7 +21,6 @@ from benchmarks.coupled_networks import IPPROTO_MPTCP, Flows, Scenario, find_sce
 from testbed.emulation.mptcp import MultipathClient, set_limits, sysctls
 from testbed.emulation.network import Network, Node
 from testbed.netlink.message import NetlinkSocket, split_attrs, split_messages
-from testbed.netlink.qdisc import LinkChange
 from testbed.netlink.sock_diag import NETLINK_SOCK_DIAG, dump_sockets
 
 PORT = 5001
@@ -169,17 +168,20 @@ class Run:
                 "congestion_control": self._congestion_control,
                 "path_manager": "kernel",
                 "scheduler": "default",
+                "stale_loss_count": 4,
             }
         )
         wanted |= {"net.ipv4.tcp_rmem": READ_BUFFERS, "net.ipv4.tcp_wmem": WRITE_BUFFERS}
         plain = self._scenario.topology().plain()
+        for link in plain["links"]:
+            link["a_to_b"]["loss_seed"] = self._random.getrandbits(64)
+        for path in plain["paths"]:
+            path["addresses"] = [path["address"]]
         self._network = Network(plain, {"*": wanted})
         self._network.build()
-        for name, direction in self._network.queues:
-            change = LinkChange(loss_seed=self._random.getrandbits(64))
-            self._network.change_link(name, direction, change)
         set_limits(self._network.nodes, {"subflows": 8, "add_addr_accepted": 8})
-        MultipathClient(self._network, plain["paths"], ("subflow",)).set_up()
+        flags: dict[str, tuple[str, ...]] = {path["name"]: ("subflow",) for path in plain["paths"]}
+        MultipathClient(self._network, plain["paths"], flags).set_up()
         (self._server,) = (link["b_address"] for link in plain["links"] if link["b"] == "server")
 
     def _start(self) -> None:

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * OLIA, the "opportunistic linked increases" of Khalili, Gast, Popovic and Le
- * Boudec (CoNEXT 2012; draft-khalili-mptcp-congestion-control).
+ * Boudec (IEEE/ACM Transactions on Networking 21(5), 2013;
+ * draft-khalili-mptcp-congestion-control).
  *
  * For each acknowledged packet,
  *
