@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 ROOT = Path(__file__).parents[2]
 MODULES = ROOT / "kernel/modules/net/mptcp"
-SHIM = ROOT / "tests/data/kernel"
+SHIM = ROOT / "kernel/tests"
 HEADERS = (
     "linux/hashtable.h",
     "linux/list.h",
@@ -42,7 +42,7 @@ pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc")
 
 
 @dataclass(frozen=True)
-class Path_:
+class Subflow:
     """A subflow: window in packets, round trip in 1/8 us, bytes between losses, state."""
 
     window: int
@@ -53,7 +53,7 @@ class Path_:
 
 WINDOWS = st.one_of(st.integers(1, 64), st.integers(1, 2**20))
 RTTS = st.one_of(st.integers(8, 80_000), st.integers(8, 480_000_000))
-PATHS = st.builds(Path_, WINDOWS, RTTS, st.integers(0, 2**40))
+PATHS = st.builds(Subflow, WINDOWS, RTTS, st.integers(0, 2**40))
 GROUPS = st.lists(PATHS, min_size=2, max_size=9)
 
 
@@ -76,8 +76,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "steps"
 
 
-def ask(program: Path, paths: list[Path_], self: int = 0) -> list[str]:
-    lines = [f"{len(paths)} {self}"]
+def ask(program: Path, paths: list[Subflow], asked: int = 0) -> list[str]:
+    lines = [f"{len(paths)} {asked}"]
     lines += [f"{path.window} {path.rtt} {path.run} {path.state}" for path in paths]
     done = subprocess.run(
         [str(program)], input="\n".join(lines), capture_output=True, text=True, check=False
@@ -86,11 +86,11 @@ def ask(program: Path, paths: list[Path_], self: int = 0) -> list[str]:
     return done.stdout.split()
 
 
-def rate(path: Path_) -> Fraction:
+def rate(path: Subflow) -> Fraction:
     return Fraction(path.window, path.rtt)
 
 
-def lia(paths: list[Path_]) -> Fraction:
+def lia(paths: list[Subflow]) -> Fraction:
     """RFC 6356, sections 3 and 4, in packets."""
     total = sum(path.window for path in paths)
     best = max(Fraction(path.window, path.rtt**2) for path in paths)
@@ -98,11 +98,11 @@ def lia(paths: list[Path_]) -> Fraction:
     return min(alpha / total, Fraction(1, paths[0].window))
 
 
-def quality(path: Path_) -> Fraction:
+def quality(path: Subflow) -> Fraction:
     return Fraction(path.run, path.rtt**2)
 
 
-def olia(paths: list[Path_]) -> Fraction:
+def olia(paths: list[Subflow]) -> Fraction:
     me = paths[0]
     largest = max(path.window for path in paths)
     best = max(map(quality, paths))
@@ -117,7 +117,7 @@ def olia(paths: list[Path_]) -> Fraction:
     return first + alpha / me.window
 
 
-def balia(paths: list[Path_]) -> tuple[Fraction, Fraction]:
+def balia(paths: list[Subflow]) -> tuple[Fraction, Fraction]:
     """Return the step and how much a loss takes away."""
     me = paths[0]
     ratio = max(map(rate, paths)) / rate(me)
@@ -134,28 +134,28 @@ def assert_close(found: str, wanted: Fraction) -> None:
     max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(paths=GROUPS)
-def test_steps_are_those_of_the_papers(program: Path, paths: list[Path_]) -> None:
+def test_steps_are_those_of_the_papers(program: Path, paths: list[Subflow]) -> None:
     """Windows to 2^20, round trips from 1 us to 60 s, up to nine subflows."""
     found_lia, found_olia, found_balia, _, ssthresh = ask(program, paths)
     step, cut = balia(paths)
     assert_close(found_lia, lia(paths))
     assert_close(found_olia, olia(paths))
     assert_close(found_balia, step)
-    assert abs(int(ssthresh) - max(1, paths[0].window - cut)) <= 1 + cut * RELATIVE
+    assert abs(int(ssthresh) - max(Fraction(1), paths[0].window - cut)) <= 1 + cut * RELATIVE
 
 
-@pytest.mark.parametrize("self", [0, 64])
-def test_the_extremes_do_not_overflow(program: Path, self: int) -> None:
+@pytest.mark.parametrize("asked", [0, 64])
+def test_the_extremes_do_not_overflow(program: Path, asked: int) -> None:
     """As many subflows as MPTCP allows, with the largest windows and the most unequal paths."""
-    wide = [Path_(2**32 - 1, 8, 2**63)] * 64
+    wide = [Subflow(2**32 - 1, 8, 2**63)] * 64
     for rtt in (8, 480_000_000, 2**32 - 1):
         for window in (1, 2**32 - 1):
-            assert len(ask(program, [*wide, Path_(window, rtt, 0)], self)) == 5
+            assert len(ask(program, [*wide, Subflow(window, rtt, 0)], asked)) == 5
 
 
 def test_equal_paths_take_together_what_one_connection_takes(program: Path) -> None:
     """Two windows of w grow by half a packet per round trip, and lose a quarter of 2w."""
-    lia_step, olia_step, balia_step, *thresholds = ask(program, [Path_(50, 800_000, 1000)] * 2)
+    lia_step, olia_step, balia_step, *thresholds = ask(program, [Subflow(50, 800_000, 1000)] * 2)
     for step in (lia_step, olia_step, balia_step):
         assert_close(step, Fraction(1, 4 * 50))
     assert thresholds == ["25", "25"]
@@ -164,12 +164,12 @@ def test_equal_paths_take_together_what_one_connection_takes(program: Path) -> N
 @pytest.mark.parametrize("state", ["b", "s", "c"])
 def test_who_does_not_take_part_changes_nothing(program: Path, state: str) -> None:
     """An idle backup, a stale or a closing sibling; alone, all three are Reno."""
-    active = [Path_(20, 80_000, 5000), Path_(30, 160_000, 9000)]
-    silent = Path_(1000, 8, 2**40, state)
+    active = [Subflow(20, 80_000, 5000), Subflow(30, 160_000, 9000)]
+    silent = Subflow(1000, 8, 2**40, state)
     assert ask(program, [*active, silent]) == ask(program, active)
     assert ask(program, [active[0], silent]) == ["r", "r", "r", "10", "10"]
 
 
 def test_a_path_that_is_not_the_only_one_can_go_down_to_one_packet(program: Path) -> None:
-    assert ask(program, [Path_(2, 80_000, 10), Path_(60, 80_000, 10)])[3:] == ["1", "1"]
-    assert ask(program, [Path_(2, 80_000, 10)])[3:] == ["2", "2"]
+    assert ask(program, [Subflow(2, 80_000, 10), Subflow(60, 80_000, 10)])[3:] == ["1", "1"]
+    assert ask(program, [Subflow(2, 80_000, 10)])[3:] == ["2", "2"]
