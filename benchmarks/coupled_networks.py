@@ -135,16 +135,16 @@ def private(private_bps: int) -> Scenario:
     return Scenario(lambda: Disjoint(*links), CROWD, warm_up_s=30.0, measured_s=90.0)
 
 
-def lossy_paths(flows: Flows, second_loss: float = 0.01) -> Scenario:
+def lossy_paths() -> Scenario:
     """Return the loss-RTT case: 4 % at 10 ms and 1 % at 100 ms."""
-    links = lossy(0.010, 0.04), lossy(0.100, second_loss)
-    return Scenario(lambda: Disjoint(*links), (flows,), measured_s=120.0)
+    links = lossy(0.010, 0.04), lossy(0.100, 0.01)
+    return Scenario(lambda: Disjoint(*links), (MULTI,), measured_s=120.0)
 
 
 def lossy_alone(rtt_s: float, loss: float) -> Scenario:
     """Return one of these paths for one TCP connection."""
     links = lossy(0.010, 0.0), lossy(rtt_s, loss)
-    return Scenario(lambda: Disjoint(*links), (RENO,), measured_s=120.0)
+    return Scenario(lambda: Disjoint(*links), (Flows("single", 0),), measured_s=120.0)
 
 
 def find_scenario(name: str) -> Scenario:
@@ -155,6 +155,6 @@ def find_scenario(name: str) -> Scenario:
         "shared": lambda: shared(*values),
         "even": lambda: even(*values),
         "private": lambda: private(round(values[0] * 1e6)),
-        "lossy": lambda: lossy_paths(MULTI),
+        "lossy": lossy_paths,
         "alone": lambda: lossy_alone(values[0] / 1000, values[1]),
     }[kind]()

@@ -172,6 +172,9 @@ class Run:
             }
         )
         wanted |= {"net.ipv4.tcp_rmem": READ_BUFFERS, "net.ipv4.tcp_wmem": WRITE_BUFFERS}
+        # MPTCP lets a subflow wait while data that it gave to a slower one is on its way; after
+        # such a pause TCP would start slowly, which is the scheduler's doing and not the law's.
+        wanted["net.ipv4.tcp_slow_start_after_idle"] = 0
         plain = self._scenario.topology().plain()
         for link in plain["links"]:
             link["a_to_b"]["loss_seed"] = self._random.getrandbits(64)
