@@ -151,10 +151,11 @@ def find_scenario(name: str) -> Scenario:
     """Return a scenario by its name, such as shared-40-1 (RTT in ms, queue in BDP)."""
     kind, *numbers = name.split("-")
     values = [float(number) for number in numbers]
-    return {
+    kinds: dict[str, Callable[[], Scenario]] = {
         "shared": lambda: shared(*values),
         "even": lambda: even(*values),
         "private": lambda: private(round(values[0] * 1e6)),
         "lossy": lossy_paths,
         "alone": lambda: lossy_alone(values[0] / 1000, values[1]),
-    }[kind]()
+    }
+    return kinds[kind]()
