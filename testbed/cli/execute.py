@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,9 @@ from testbed.errors import PrerequisiteError
 from testbed.plan import PlannedRun
 from testbed.rundir import PLAN_FILE, read_json
 from testbed.spec.load import Experiment
+
+if TYPE_CHECKING:
+    from testbed.orchestrate import RunEnd
 
 Summary = dict[str, Any]
 
@@ -81,23 +84,8 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
 
 def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
-    from testbed.backends import BACKENDS
-    from testbed.cli.judging import judges
-    from testbed.orchestrate import carry_out
-
-    shown = {folder: _shown(results / folder) for folder in folders}
-    jobs = min(options.jobs, len(folders))
     try:
-        with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
-            ends = carry_out(
-                results,
-                folders,
-                backend=BACKENDS[options.backend](),
-                backend_name=options.backend,
-                jobs=jobs,
-                progress=progress.update,
-                judge=judge,
-            )
+        codes = [end.exit_code for end in _carry_out(results, folders, options)] if folders else []
     except KeyboardInterrupt:
         click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
         raise
@@ -111,7 +99,26 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
     else:
         _print_runs(summaries)
         click.echo(f"results: {results}\nreport:  {report}")
-    sys.exit(_exit_code(summaries, [end.exit_code for end in ends]))
+    sys.exit(_exit_code(summaries, codes))
+
+
+def _carry_out(results: Path, folders: Sequence[str], options: RunOptions) -> "list[RunEnd]":
+    from testbed.backends import BACKENDS
+    from testbed.cli.judging import judges
+    from testbed.orchestrate import carry_out
+
+    shown = {folder: _shown(results / folder) for folder in folders}
+    jobs = min(options.jobs, len(folders))
+    with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
+        return carry_out(
+            results,
+            folders,
+            backend=BACKENDS[options.backend](),
+            backend_name=options.backend,
+            jobs=jobs,
+            progress=progress.update,
+            judge=judge,
+        )
 
 
 def _shown(run_dir: Path) -> tuple[str, float]:
