@@ -19,6 +19,8 @@ CAVEATS = {
     "not complete": "Not complete, drawn grey as far as they got",
     "never started": "Never started",
 }
+WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer"}
+MAX_PATHS = 6  # that a figure can tell apart
 NAMED = 3  # runs that a caveat names before it counts
 
 
@@ -28,7 +30,9 @@ class Facts:
 
     Attributes:
         subject: what was done, such as "download of 10 MB over WiFi and 3G".
-        paths: from the bottom of a stack up: those that are always there first.
+        paths: from the bottom of a stack up: those that are always there first; empty if there
+            are too many to tell apart.
+        is_sized: whether a run is to end with its last byte, not when its time is up.
         coverages: of the paths that come and go, by run_dir.
         models: what stands for reality, one sentence each.
     """
@@ -42,6 +46,7 @@ class Facts:
     backends: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    is_sized: bool = True
 
     def distinct_coverages(self) -> list[list[Coverage]]:
         """Return the coverages that runs have, each once: one where all runs are alike."""
@@ -131,8 +136,9 @@ def facts_of(results: Results) -> Facts:
     return Facts(
         experiment=results.experiment,
         question=results.question,
-        subject=_subject(first),
-        paths=_path_order(first),
+        subject=_common_subject([record.run for record in records]),
+        paths=paths if len(paths := _path_order(first)) <= MAX_PATHS else (),
+        is_sized=any(_is_sized(record.run) for record in records),
         coverages={record.name: ride.coverages(record.run) for record in records},
         kernels=_distinct(_kernel(record) for record in records),
         backends=_distinct(record.manifest.get("backend") for record in records),
@@ -192,12 +198,28 @@ def _path_order(run: dict[str, Any]) -> tuple[str, ...]:
     return tuple(sorted(names, key=lambda name: (name in changing, names.index(name))))
 
 
-def _subject(run: dict[str, Any]) -> str:
+def _is_sized(run: dict[str, Any]) -> bool:
+    """Return whether the workload ends with its last byte, not when its time is up."""
     workload = run.get("workload") or {}
-    size = workload.get("size_bytes")
-    labels = [style.path_style(name).label for name in _path_order(run)[::-1]]
-    what = str(workload.get("name") or "run")
-    return f"{what}{f' of {size / 1e6:.3g} MB' if size else ''} over {' and '.join(labels)}"
+    return any(part.get("size_bytes") for part in (workload, *(workload.get("flows") or [])))
+
+
+def _common_subject(runs: list[dict[str, Any]]) -> str:
+    """Return what was done as exactly as it is true of all runs."""
+    for has_size in (True, False):
+        found = {_subject(run, has_size) for run in runs}
+        if len(found) == 1:
+            return found.pop()
+    return ""
+
+
+def _subject(run: dict[str, Any], has_size: bool) -> str:
+    workload = run.get("workload") or {}
+    size = workload.get("size_bytes") if has_size else None
+    name = str(workload.get("name") or "run")
+    labels = [style.path_style(path).label for path in _path_order(run)[::-1]]
+    over = " and ".join(labels) if len(labels) <= MAX_PATHS else f"{len(labels)} paths"
+    return f"{WORKLOADS.get(name, name)}{f' of {size / 1e6:.3g} MB' if size else ''} over {over}"
 
 
 def _common_models(records: list[RunRecord]) -> tuple[str, ...]:
