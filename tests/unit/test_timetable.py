@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls at exact times: their order, and what is late."""
 
-from time import monotonic_ns, sleep
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.timetable import Timetable, wake_exactly
+from testbed.timetable import Timetable
 
 
 @given(st.lists(st.integers(0, 20), max_size=20))
@@ -74,11 +72,3 @@ def test_repeated_and_single_calls_of_one_time_go_by_entry():
     timetable.at(20, lambda: made.append("event"))
     timetable.call_due(20)
     assert made == ["step", "event", "step"]
-
-
-def test_process_may_ask_to_be_woken_exactly():
-    """Whether the machine obeys is not ours; that time goes on is."""
-    wake_exactly()
-    before = monotonic_ns()
-    sleep(0.001)
-    assert monotonic_ns() - before >= 1_000_000
