@@ -15,6 +15,8 @@ from testbed.process import run
 VERSION_ARGV = {
     "curl": ["curl", "--version"],
     "ip": ["ip", "-V"],
+    "iperf": ["iperf", "--version"],
+    "iperf3": ["iperf3", "--version"],
     "mptcpize": ["mptcpize", "--version"],
     "squid": ["squid", "-v"],
     "tcpdump": ["tcpdump", "--version"],

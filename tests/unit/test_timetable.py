@@ -1,11 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls at exact times: their order, and what is late."""
 
+import os
+import select
+from time import monotonic_ns
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.timetable import Timetable
+from testbed.timetable import Timetable, new_timer, set_timer
 
 
 @given(st.lists(st.integers(0, 20), max_size=20))
@@ -72,3 +76,19 @@ def test_repeated_and_single_calls_of_one_time_go_by_entry():
     timetable.at(20, lambda: made.append("event"))
     timetable.call_due(20)
     assert made == ["step", "event", "step"]
+
+
+def test_timer_is_readable_at_its_time_and_not_before():
+    timer, due_ns = new_timer(), monotonic_ns() + 20_000_000
+    set_timer(timer, due_ns)
+    assert select.select([timer], [], [], 0)[0] == []
+    assert select.select([timer], [], [], 10)[0] == [timer]
+    assert monotonic_ns() >= due_ns
+    os.close(timer)
+
+
+def test_timer_that_is_set_to_the_past_is_readable_at_once():
+    timer = new_timer()
+    set_timer(timer, monotonic_ns() - 1)
+    assert select.select([timer], [], [], 10)[0] == [timer]
+    os.close(timer)
