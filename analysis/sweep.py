@@ -7,20 +7,26 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import ride, style
+from analysis import ride
 from analysis.cells import Cell, cells_of
 from analysis.ride import Coverage
 from analysis.runs import Results, RunRecord
+from analysis.wording import (
+    MAX_PATHS,
+    control_of,
+    describe_control,
+    is_sized,
+    models,
+    path_order,
+    subject,
+)
 
-COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
 CAVEATS = {
     "invalid": "Invalid, drawn grey and part of no median",
     "suspect": "Suspect, drawn like the others",
     "not complete": "Not complete, drawn grey as far as they got",
     "never started": "Never started",
 }
-WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer"}
-MAX_PATHS = 6  # that a figure can tell apart
 NAMED = 3  # runs that a caveat names before it counts
 
 
@@ -137,20 +143,14 @@ def facts_of(results: Results) -> Facts:
         experiment=results.experiment,
         question=results.question,
         subject=_common_subject([record.run for record in records]),
-        paths=paths if len(paths := _path_order(first)) <= MAX_PATHS else (),
-        is_sized=any(_is_sized(record.run) for record in records),
+        paths=paths if len(paths := path_order(first)) <= MAX_PATHS else (),
+        is_sized=any(is_sized(record.run) for record in records),
         coverages={record.name: ride.coverages(record.run) for record in records},
         kernels=_distinct(_kernel(record) for record in records),
         backends=_distinct(record.manifest.get("backend") for record in records),
-        controls=_distinct(_control(record.run) for record in records),
+        controls=_distinct(control_of(record.run) for record in records),
         models=_common_models(records),
     )
-
-
-def describe_control(control: str) -> str:
-    """Return a congestion control and whether it couples the subflows of a connection."""
-    coupled = "coupled" if control.lower() in COUPLED else "uncoupled"
-    return f"{control} ({coupled})"
 
 
 def counted(number: int, noun: str) -> str:
@@ -188,55 +188,15 @@ def _kernel(record: RunRecord) -> str:
     return str((record.manifest.get("kernel") or {}).get("release") or "")
 
 
-def _control(run: dict[str, Any]) -> str:
-    return str((run.get("mptcp") or {}).get("congestion_control") or "")
-
-
-def _path_order(run: dict[str, Any]) -> tuple[str, ...]:
-    names = [path["name"] for path in (run.get("topology") or {}).get("paths") or []]
-    changing = {coverage.path for coverage in ride.coverages(run)}
-    return tuple(sorted(names, key=lambda name: (name in changing, names.index(name))))
-
-
-def _is_sized(run: dict[str, Any]) -> bool:
-    """Return whether the workload ends with its last byte, not when its time is up."""
-    workload = run.get("workload") or {}
-    return any(part.get("size_bytes") for part in (workload, *(workload.get("flows") or [])))
-
-
 def _common_subject(runs: list[dict[str, Any]]) -> str:
     """Return what was done as exactly as it is true of all runs."""
     for has_size in (True, False):
-        found = {_subject(run, has_size) for run in runs}
+        found = {subject(run, has_size) for run in runs}
         if len(found) == 1:
             return found.pop()
     return ""
 
 
-def _subject(run: dict[str, Any], has_size: bool) -> str:
-    workload = run.get("workload") or {}
-    size = workload.get("size_bytes") if has_size else None
-    name = str(workload.get("name") or "run")
-    labels = [style.path_style(path).label for path in _path_order(run)[::-1]]
-    over = " and ".join(labels) if len(labels) <= MAX_PATHS else f"{len(labels)} paths"
-    return f"{WORKLOADS.get(name, name)}{f' of {size / 1e6:.3g} MB' if size else ''} over {over}"
-
-
 def _common_models(records: list[RunRecord]) -> tuple[str, ...]:
-    found = list(dict.fromkeys(_models(record.run) for record in records))
+    found = list(dict.fromkeys(models(record.run) for record in records))
     return ("Runs differ in their links or traces.",) if len(found) > 1 else sum(found, ())
-
-
-def _models(run: dict[str, Any]) -> tuple[str, ...]:
-    if not run:
-        return ()
-    traced = [
-        f"the {style.path_style(link.path).label} {name} follows the trace {way['trace']['file']}"
-        for link in ride.access_links(run)
-        for name, way in (("downlink", link.rx), ("uplink", link.tx))
-        if (way.get("trace") or {}).get("file")
-    ]
-    first = f"Model: {', '.join(traced)}." if traced else "Model: links of constant rate."
-    if ride.coverages(run):
-        return (first, "Station times are the experiment's, not a recording.")
-    return (first,)
