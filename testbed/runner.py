@@ -78,7 +78,8 @@ class Run:
         """Go through all stages and write target.json last."""
         self._raw.mkdir(exist_ok=True)
         self._prepare()
-        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions()}
+        tools = [*self._workload.tools, *COLLECTOR_TOOLS]
+        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions(tools)}
         with ExitStack() as stack:
             facts["measured"] = self._measure(stack)
         make_durable(self._raw)

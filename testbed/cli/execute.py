@@ -168,6 +168,7 @@ def summarise(results: Path, folder: str) -> Summary:
         "bytes_per_path": None,
         "verdict": "invalid",
         "verdict_reasons": [error] if error else [],
+        "notes": [],
         **{key: value for key, value in found.items() if key not in ("virtual_s", "wall_s")},
     }
 
@@ -199,8 +200,8 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
         table.add_row(escape(name), run["verdict"], *numbers, escape(", ".join(sizes)) or "-")
     Console().print(table)
     for run in summaries:
-        for reason in run["verdict_reasons"]:
-            click.echo(f"{run_name(run)}: {reason}")
+        for sentence in [*run["verdict_reasons"], *run["notes"]]:
+            click.echo(f"{run_name(run)}: {sentence}")
 
 
 def _number(value: float | None) -> str:

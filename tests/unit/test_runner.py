@@ -60,10 +60,11 @@ def test_tools_that_are_there():
 def test_versions_are_first_lines_or_why_there_is_none(monkeypatch):
     argvs = {"a": ["printf", "a 1.0 \\nmore"], "b": ["no-such-b"]}
     monkeypatch.setattr(target_facts, "VERSION_ARGV", argvs)
-    versions = target_facts.tool_versions()
+    versions = target_facts.tool_versions(["a", "b", "unknown"])
     assert versions["a"] == "a 1.0"
     assert versions["b"] == "no-such-b cannot be started: no such file or directory"
     assert versions["python"].startswith("3.")
+    assert "unknown" not in versions
 
 
 def test_missing_squid_is_named_with_its_package(tmp_path, monkeypatch):
