@@ -11,7 +11,7 @@ import click
 
 from testbed.cli.options import RunOptions
 from testbed.cli.run_progress import RunProgress
-from testbed.errors import PrerequisiteError
+from testbed.errors import PrerequisiteError, TestbedError
 from testbed.plan import PlannedRun
 from testbed.rundir import PLAN_FILE, read_json
 from testbed.spec.load import Experiment
@@ -56,7 +56,7 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
 
     spec = experiment.spec
     results = new_results_dir(options.out, spec.name, plan_hash([run.plan for run in runs]))
-    write_atomically(results / SPEC_FILE, spec_text(experiment))
+    write_atomically(results / SPEC_FILE, spec_text(experiment, options.seed, options.repetitions))
     entries = [
         {
             "dir": run_path(run),
@@ -76,6 +76,7 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
         "question": spec.question,
         "varies": list(runs[0].varied),
         "backend": options.backend,
+        "command": ["testbed", *sys.argv[1:]],
         "runs": entries,
     }
     write_json(results / PLAN_FILE, plan)
@@ -94,11 +95,14 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
     if options.as_json:
-        found = {"results_dir": str(results), "report": str(report), "runs": summaries}
+        page = None if report is None else str(report)
+        found = {"results_dir": str(results), "report": page, "runs": summaries}
         click.echo(json.dumps(found))
     else:
         _print_runs(summaries)
-        click.echo(f"results: {results}\nreport:  {report}")
+        click.echo(f"results: {results}")
+        if report is not None:
+            click.echo(f"report:  {report}")
     sys.exit(_exit_code(summaries, codes))
 
 
@@ -136,12 +140,19 @@ def run_name(run: dict[str, Any]) -> str:
     return ", ".join([*values, f"seed {run['seed']}"])
 
 
-def _write_overview(results: Path, *, quiet: bool) -> Path:
+def _write_overview(results: Path, *, quiet: bool) -> Path | None:
+    """Write the page; the runs are good without it, so a failure is only said."""
     from analysis.overview import write_overview
 
     if not quiet:
         click.echo("drawing figures over all runs", err=True)
-    return write_overview(results)
+    try:
+        return write_overview(results)
+    except (OSError, TestbedError) as error:
+        click.echo(
+            f"testbed: there is no report: {error}; try 'testbed report {results}'", err=True
+        )
+        return None
 
 
 def summarise(results: Path, folder: str) -> Summary:
