@@ -116,6 +116,7 @@ def test_complete_run(sweep):
     assert end.plan["seed"] == 7
     assert end.manifest == one.manifests[0]
     assert 0 <= end.manifest.pop("wall_s") < 5
+    assert end.manifest.pop("host")["processors"] == os.cpu_count()
     assert end.manifest == {
         "schema": 1,
         "testbed": __version__,
