@@ -42,7 +42,7 @@ from testbed.target_facts import (
     tool_versions,
 )
 from testbed.timetable import Timetable, new_timer, set_timer
-from testbed.workloads import WORKLOADS
+from testbed.workloads import workload_class
 from testbed.workloads.base import Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
@@ -89,7 +89,7 @@ class Run:
 
     def _prepare(self) -> None:
         report("prepare")
-        kind = WORKLOADS[self._plan["workload"]["name"]]
+        kind = workload_class(self._plan["workload"]["name"])
         require_tools([*kind.tools, *COLLECTOR_TOOLS])
         mptcp, topology = self._plan["mptcp"], self._plan["topology"]
         check_congestion_control(mptcp["congestion_control"])
