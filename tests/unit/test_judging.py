@@ -4,6 +4,9 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +14,8 @@ import pytest
 from testbed.cli import judging
 from testbed.cli.judging import judges
 from testbed.errors import BackendError
+
+ROOT = Path(__file__).parents[2]
 
 
 def die(run_dir):
@@ -56,3 +61,25 @@ def test_interrupt_leaves_no_process(monkeypatch):
         judge(Path("x"))
         raise KeyboardInterrupt
     assert multiprocessing.active_children() == []
+
+
+def test_killed_controller_leaves_no_process(tmp_path):
+    """Its processes would otherwise wait for work for ever."""
+    code = (
+        "import sys, time\n"
+        "from tests.unit import test_judging as tests\n"
+        "tests.judging._warm, tests.judging._summary = tests.nothing, tests.name\n"
+        "with tests.judges(2) as judge:\n"
+        "    print(judge(tests.Path('x'))['summary']['pid'], flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as controller:
+        pid = int(controller.stdout.readline())
+        controller.kill()
+        # Whoever still runs holds the other end.
+        assert controller.communicate(timeout=20) == (b"", None)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
