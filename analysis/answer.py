@@ -65,7 +65,7 @@ def _goodputs(sweep: Sweep) -> list[str]:
 
 def _downloads(sweep: Sweep) -> list[str]:
     runs = sweep.usable
-    if not len(runs):
+    if not len(runs) or not sweep.facts.is_sized:
         return []
     text = f"{runs['download_s'].notna().sum()} of {counted(len(runs), 'usable run')} finished"
     found = _ranked(sweep, "download_s")
@@ -74,7 +74,9 @@ def _downloads(sweep: Sweep) -> list[str]:
 
 def _gaps(sweep: Sweep) -> list[str]:
     found = _ranked(sweep, "handover_gap_max_s", np.max)
-    return [f"The longest handover gap is {_between(found, brief, 's')}."] if found else []
+    has_changes = any(sweep.facts.coverages.values())
+    what = "handover gap" if has_changes else "time without goodput"
+    return [f"The longest {what} is {_between(found, brief, 's')}."] if found else []
 
 
 def _shares(sweep: Sweep) -> list[str]:

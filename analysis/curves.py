@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from analysis import style
 from analysis.cells import Cell, quantity, series_of, short_key
@@ -42,11 +42,11 @@ def goodput_curves(sweep: Sweep, key: str) -> Figure:
             at = [value / scale for value, _ in found]
             numbers += at
             _draw_goodput_curve(axes, at, cells, look)
-        if min(numbers) > 0 and max(numbers) / min(numbers) > 20:
+        if min(numbers) > 0 and max(numbers) / min(numbers) >= 10:
             axes.set_xscale("log")
         axes.set_xticks(sorted(set(numbers)), [f"{x:g}" for x in sorted(set(numbers))])
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, max(axes.dataLim.y1 * 1.1, 0.1) if axes.has_data() else 1)
         axes.grid(axis="y", color=style.FAINT, alpha=0.25, linewidth=0.5)
         axes.set_xlabel(key + (f" ({unit})" if unit else ""))
         axes.set_ylabel("goodput (Mbit/s)")
@@ -78,12 +78,19 @@ def latency_figure(sweep: Sweep, blocks: pd.DataFrame) -> Figure:
                       linestyle=cell.look.line, linewidth=1.8)  # fmt: skip
         if drawn and min(values[0] for _, values in drawn) > 0:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+            plain_log_ticks(axes)
         axes.set_ylim(0, 1)
         axes.grid(color=style.FAINT, alpha=0.25, linewidth=0.5)
         axes.set_xlabel("latency of a block (ms)")
         axes.set_ylabel("fraction of blocks")
     return figure
+
+
+def plain_log_ticks(axes: Axes) -> None:
+    """Write the numbers of a logarithmic axis without exponents, and 2 and 5 of each decade."""
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def invalid_handles(sweep: Sweep, has_points: bool, has_bars: bool) -> list[Any]:

@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis.answer import answer, cell_table
 from analysis.runs import Results, RunRecord
 from analysis.style import path_style
-from analysis.sweep import Sweep
+from analysis.sweep import Facts, Sweep
 
 TEMPLATES = Path(__file__).with_name("templates")
 MAX_RUN_FIGURES = 60  # in the page; the others are named
@@ -105,25 +105,25 @@ def cells_shown(sweep: Sweep) -> Table:
     columns = [
         Column("Cell"), Column("Runs", "valid of all", True),
         Column("Goodput", "Mbit/s", True), Column("Range", "Mbit/s", True),
-        Column("Finished", "runs", True), Column("Finished in", "s", True),
-        Column("Longest gap", "s", True),
+        *([Column("Finished", "runs", True), Column("Finished in", "s", True)]
+          if sweep.facts.is_sized else []),
+        Column("Longest silence", "s", True),
         *(Column(f"Over {path_style(path).label}", "MB", True) for path in sweep.facts.paths),
         Column("Speed", "times real time", True),
     ]  # fmt: skip
-    return Table(columns, [_cell(row, sweep.facts.paths) for _, row in numbers.iterrows()])
+    return Table(columns, [_cell(row, sweep.facts) for _, row in numbers.iterrows()])
 
 
-def _cell(row: "pd.Series[Any]", paths: tuple[str, ...]) -> list[str]:
+def _cell(row: "pd.Series[Any]", facts: Facts) -> list[str]:
     low, high = _number(row["goodput_min_mbps"]), _number(row["goodput_max_mbps"])
     return [
         str(row["cell"]),
         f"{row['valid']} of {row['runs']}",
         _number(row["goodput_mbps"]),
         low if low == high else f"{low}\u2013{high}",
-        str(row["finished"]),
-        _number(row["download_s"], 1),
+        *([str(row["finished"]), _number(row["download_s"], 1)] if facts.is_sized else []),
         _number(row["handover_gap_max_s"]),
-        *(_number(row[f"bytes_{path}"] / 1e6) for path in paths),
+        *(_number(row[f"bytes_{path}"] / 1e6) for path in facts.paths),
         _number(row["times_real_time"], 1),
     ]
 

@@ -10,11 +10,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from analysis import style
 from analysis.cells import Cell, numeric_key
-from analysis.curves import bar_look, goodput_curves, invalid_handles, quartiles
+from analysis.curves import bar_look, goodput_curves, invalid_handles, plain_log_ticks, quartiles
 from analysis.layout import Grid, Texts, draw_frame, wrap_label
 from analysis.sweep import Sweep, brief, counted
 
@@ -23,11 +22,12 @@ LEAST_SHARE = 0.1  # of the longest bar, for a number to be written in it
 LEAST_GAP_S = 1e-3  # shorter ones are drawn here
 CHANGES = {"lost": ("v", "coverage lost"), "gained": ("^", "coverage gained"),
            "overall": ("o", "longest in the run")}  # fmt: skip
+SHORT = {"lost": "lost: ", "gained": "gained: ", "overall": ""}
 Floats = npt.NDArray[np.float64]
 
 
 def handover_gaps_figure(sweep: Sweep, handover_gaps: pd.DataFrame) -> Figure:
-    """Draw every handover gap as a point, with the median and the longest of each cell.
+    """Draw every handover gap as a point, with medians and the longest of each cell.
 
     Args:
         handover_gaps: the derived table of all runs, with run_dir.
@@ -41,16 +41,18 @@ def handover_gaps_figure(sweep: Sweep, handover_gaps: pd.DataFrame) -> Figure:
         handles = [Line2D([], [], linestyle="", marker=mark, color=style.MUTED, label=label)
                    for name, (mark, label) in CHANGES.items()
                    if len(gaps) and (gaps["change"] == name).any()]  # fmt: skip
-        handles += [Line2D([], [], color=style.INK, linewidth=2.2, label="median")]
+        handles += [Line2D([], [], color=style.INK, linewidth=2.2, label="median of its kind")]
         handles += [Line2D([], [], color=style.INK, linewidth=0.9, label="longest")]
         handles += invalid_handles(sweep, True, False)
-        title = f"Handover gaps of the {sweep.facts.subject or 'runs'}"
+        has_changes = len(gaps) and (gaps["change"] != "overall").any()
+        what = "Handover gaps" if has_changes else "Longest times without goodput"
+        title = f"{what} of the {sweep.facts.subject or 'runs'}"
         figure, axes = _rows(sweep, title, notes, handles)
         axes.set_xscale("log")
         for place, cell in enumerate(sweep.cells):
             _draw_gaps(axes, place, cell, gaps)
         _log_limits(axes, gaps["gap_delivered_s"] if len(gaps) else pd.Series([0.1, 10.0]))
-        axes.set_xlabel("handover gap (s), logarithmic")
+        axes.set_xlabel("time without goodput (s), logarithmic")
     return figure
 
 
@@ -145,10 +147,21 @@ def _draw_gaps(axes: Axes, place: int, cell: Cell, gaps: pd.DataFrame) -> None:
         axes.text(0.01, place + 0.12, "no gap of a usable run", fontsize=7.5, color=style.MUTED,
                   va="center", transform=axes.get_yaxis_transform())  # fmt: skip
         return
-    middle, most = good["gap_delivered_s"].median(), good["gap_delivered_s"].max()
-    axes.plot([middle] * 2, [place - 0.12, place + 0.34], color=style.INK, linewidth=2.2, zorder=4)
-    axes.plot([most] * 2, [place - 0.12, place + 0.34], color=style.INK, linewidth=0.9, zorder=4)
-    text = f"n = {counted(len(good), 'gap')}, median {brief(middle)} s, max {brief(most)} s"
+    _summarise_gaps(axes, place, good)
+
+
+def _summarise_gaps(axes: Axes, place: int, gaps: pd.DataFrame) -> None:
+    """Mark the median of each kind of gap and the longest of all, and write them down."""
+    texts, height = [], [place - 0.12, place + 0.34]
+    for kind, start in SHORT.items():
+        seconds = gaps.loc[gaps["change"] == kind, "gap_delivered_s"].to_numpy(float)
+        if seconds.size:
+            middle = float(np.median(seconds))
+            axes.plot([middle] * 2, height, color=style.INK, linewidth=2.2, zorder=4)
+            texts.append(f"{start}n = {seconds.size}, median {brief(middle)} s")
+    most = float(gaps["gap_delivered_s"].max())
+    axes.plot([most] * 2, height, color=style.INK, linewidth=0.9, zorder=4)
+    text = "  ·  ".join([*texts, f"max {brief(most)} s"])
     axes.text(0.995, place - 0.28, text, fontsize=7.5, color=style.MUTED, ha="right", va="center",
               transform=axes.get_yaxis_transform())  # fmt: skip
 
@@ -161,7 +174,7 @@ def _log_limits(axes: Axes, seconds: pd.Series) -> None:
     """Set limits that hold every point, and ticks that are plain numbers."""
     low = max(float(seconds.min()), LEAST_GAP_S)
     axes.set_xlim(low / 1.6, max(float(seconds.max()), low * 5) * 1.5)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))
+    plain_log_ticks(axes)
 
 
 def _draw_bytes(

@@ -11,14 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from analysis import metrics, ride, style
+from analysis import metrics, ride, style, wording
 from analysis.tables import RX, Frames
 
 FIGURE_INCHES = (9.0, 4.6)
 MARGINS = {"left": 0.075, "right": 0.985, "top": 0.80, "bottom": 0.185}
 BIN_WIDTHS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 60.0, 600.0)
 MAX_BINS = 300
-COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
 
 
 def throughput_figure(frames: Frames, bin_s: float | None = None, warning: str = "") -> Figure:
@@ -62,20 +61,13 @@ def _write_texts(figure: Figure, heading: tuple[str, str], notes: list[str], war
         figure.text(right, 0.93, text, fontsize=8.5, color=style.ALARM, ha="right", va="center")
 
 
-def path_order(frames: Frames) -> list[str]:
-    """Return the paths from the bottom of the stack up: those that are always there first."""
-    names = [path["name"] for path in frames.run["topology"]["paths"]]
-    changing = {coverage.path for coverage in ride.coverages(frames.run)}
-    return sorted(names, key=lambda name: (name in changing, names.index(name)))
-
-
 def _draw_areas(axes: Axes, frames: Frames, end_s: float, bin_s: float) -> list[Any]:
     """Draw the stacked areas of received throughput; return the legend's handles."""
     table = metrics.throughput(frames.traffic, end_s, bin_s)
     table = table[table["direction"] == RX]
     edges = metrics.bin_edges(end_s, bin_s)
     floor, handles = np.zeros(edges.size), []
-    for place, path in enumerate(path_order(frames)):
+    for place, path in enumerate(wording.path_order(frames.run)):
         rows = table.loc[table["path"] == path, "throughput_mbps"].to_numpy()
         values = np.append(rows, rows[-1]) if rows.size else np.zeros(edges.size)
         look = style.path_style(path, place)
@@ -145,10 +137,6 @@ def _label_axes(axes: Axes, end_s: float, handles: list[Any]) -> None:
 def titles(frames: Frames, span: tuple[float, float]) -> tuple[str, str]:
     """Return the title, which says what was done, and the line below it, which says how."""
     run, manifest = frames.run, frames.manifest
-    size_mb = float((run.get("workload") or {}).get("size_bytes") or 0) / 1e6
-    labels = [style.path_style(name).label for name in path_order(frames)[::-1]]
-    kind = "MPTCP" if run.get("mptcp") else "TCP"
-    title = f"{kind} download of {size_mb:.3g} MB over {' and '.join(labels)}"
     seconds = span[1] - span[0]
     goodput = float(frames.delivered["bytes"].sum()) * 8e-6 / seconds if seconds > 0 else 0.0
     kernel = (manifest.get("kernel") or {}).get("release", "?")
@@ -159,23 +147,13 @@ def titles(frames: Frames, span: tuple[float, float]) -> tuple[str, str]:
         f"backend {manifest.get('backend', '?')}",
         f"Linux {kernel}",
     ]
-    return title, "  ·  ".join(parts)
+    return wording.title(run), "  ·  ".join(parts)
 
 
 def caveats(frames: Frames, bin_s: float) -> list[str]:
     """Return what a reader must know before trusting the figure, at most two lines."""
-    control = str((frames.run.get("mptcp") or {}).get("congestion_control") or "default")
-    coupled = "coupled" if control.lower() in COUPLED else "uncoupled: each subflow for itself"
+    control = wording.describe_control(wording.control_of(frames.run) or "default")
     first = f"Bins of {bin_s:g} s, measured at the receiving interfaces. "
-    first += f"Congestion control {control} ({coupled}). "
+    first += f"Congestion control {control}. "
     first += f"Experiment {frames.run.get('experiment', '?')}, run {frames.run_id}."
-    traced = [
-        f"the {style.path_style(link.path).label} {name} follows the trace {way['trace']['file']}"
-        for link in ride.access_links(frames.run)
-        for name, way in (("downlink", link.rx), ("uplink", link.tx))
-        if (way.get("trace") or {}).get("file")
-    ]
-    second = f"Model: {', '.join(traced)}." if traced else "Model: links of constant rate."
-    if ride.coverages(frames.run):
-        second += " Station times are the experiment's, not a recording."
-    return [first, second]
+    return [first, " ".join(wording.models(frames.run))]

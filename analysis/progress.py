@@ -36,7 +36,7 @@ def progress_figure(sweep: Sweep, goodput: pd.DataFrame) -> Figure:
     panels = _panels(sweep.cells)
     many = len(panels) > 1
     grid = Grid(2.3 if many else FULL_HEIGHT_INCHES, math.ceil(len(panels) / (2 if many else 1)),
-                2 if many else 1)  # fmt: skip
+                2 if many else 1, head=0.34 if many else 0.2)  # fmt: skip
     notes = [*_time_notes(sweep, panels), *sweep.caveats()]
     with style.settings():
         handles = cell_handles(sweep) + coverage_handles(sweep.facts.distinct_coverages())
@@ -45,7 +45,7 @@ def progress_figure(sweep: Sweep, goodput: pd.DataFrame) -> Figure:
         figure, axes = draw_frame(Texts(title, sweep.subtitle(), notes, handles), grid)
         places = [place for row in axes for place in row]
         for place, (heading, cells) in zip(places, panels, strict=False):
-            _draw_progress(place, cells, goodput)
+            _draw_progress(place, cells, goodput, sweep.facts.is_sized)
             place.set_title(heading, fontsize=9, loc="left")
         end_s = max((place.dataLim.x1 for place in places if place.lines), default=1.0)
         finish_time_axes(axes, end_s, "delivered to the application (MB)", len(panels))
@@ -59,8 +59,8 @@ def progress_of(rows: pd.DataFrame) -> tuple[Floats, Floats]:
 
     The line ends with the bin of the last byte.
     """
-    rows = rows.sort_values("t_s")
-    starts, sizes = rows["t_s"].to_numpy(float), rows["bytes"].to_numpy(float)
+    per_bin = rows.groupby("t_s")["bytes"].sum()
+    starts, sizes = per_bin.index.to_numpy(float), per_bin.to_numpy(float)
     some = np.flatnonzero(sizes)
     if not some.size:
         return np.zeros(0), np.zeros(0)
@@ -70,7 +70,7 @@ def progress_of(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     return times, np.append(0.0, np.cumsum(sizes[:last])) / 1e6
 
 
-def _draw_progress(axes: Axes, cells: list[Cell], goodput: pd.DataFrame) -> None:
+def _draw_progress(axes: Axes, cells: list[Cell], goodput: pd.DataFrame, is_sized: bool) -> None:
     for cell in cells:
         lines = []
         for row in cell.runs.to_dict("records"):
@@ -80,6 +80,7 @@ def _draw_progress(axes: Axes, cells: list[Cell], goodput: pd.DataFrame) -> None
             is_usable = row["verdict"] in ("valid", "suspect")
             look = cell.look if is_usable else style.INVALID
             ended = not pd.isna(row["download_s"])
+            fill = look.colour if ended or not is_sized else "white"
             if ended:
                 times[-1] = min(times[-1], max(times[-2], float(row["virtual_s"] or times[-1])))
             lines += [(times, sizes)] if is_usable else []
@@ -88,7 +89,7 @@ def _draw_progress(axes: Axes, cells: list[Cell], goodput: pd.DataFrame) -> None
                       alpha=0.75 if width < 1 else 1, zorder=3 if is_usable else 2)  # fmt: skip
             axes.plot(times[-1], sizes[-1], color=look.colour, linestyle="", zorder=5,
                       marker=cell.look.marker, markersize=5.5, clip_on=False,
-                      markerfacecolor=look.colour if ended else "white")  # fmt: skip
+                      markerfacecolor=fill)  # fmt: skip
         if len(lines) > 1:
             axes.plot(*_median_line(lines), color=cell.look.colour, linestyle=cell.look.line,
                       linewidth=2.0, zorder=4)  # fmt: skip
@@ -111,7 +112,8 @@ def _panels(cells: list[Cell]) -> list[tuple[str, list[Cell]]]:
 
 def _end_handles(sweep: Sweep) -> list[Any]:
     handles = []
-    if sweep.runs["download_s"].isna().any() and (sweep.runs["status"] != "not started").any():
+    unfinished = sweep.runs["download_s"].isna() & (sweep.runs["status"] != "not started")
+    if sweep.facts.is_sized and unfinished.any():
         handles.append(Line2D([], [], color=style.MUTED, marker="o", linestyle="", markersize=5,
                               markerfacecolor="white", label="not finished"))  # fmt: skip
     if (sweep.runs["verdict"] == "invalid").any():

@@ -139,6 +139,7 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
         "reinjected_bytes": int(per_path["reinjected_bytes"].sum()),
         "verdict": verdict.status,
         "verdict_reasons": [reason.message for reason in verdict.reasons],
+        "notes": [f"the workload used {workload['tool']}"] if "tool" in workload else [],
         "virtual_s": frames.manifest.get("virtual_s"),
         "wall_s": frames.manifest.get("wall_s"),
     }

@@ -7,12 +7,20 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import ride, style
+from analysis import ride
 from analysis.cells import Cell, cells_of
 from analysis.ride import Coverage
 from analysis.runs import Results, RunRecord
+from analysis.wording import (
+    MAX_PATHS,
+    control_of,
+    describe_control,
+    is_sized,
+    models,
+    path_order,
+    subject,
+)
 
-COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
 CAVEATS = {
     "invalid": "Invalid, drawn grey and part of no median",
     "suspect": "Suspect, drawn like the others",
@@ -28,7 +36,9 @@ class Facts:
 
     Attributes:
         subject: what was done, such as "download of 10 MB over WiFi and 3G".
-        paths: from the bottom of a stack up: those that are always there first.
+        paths: from the bottom of a stack up: those that are always there first; empty if there
+            are too many to tell apart.
+        is_sized: whether a run is to end with its last byte, not when its time is up.
         coverages: of the paths that come and go, by run_dir.
         models: what stands for reality, one sentence each.
     """
@@ -42,6 +52,7 @@ class Facts:
     backends: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    is_sized: bool = True
 
     def distinct_coverages(self) -> list[list[Coverage]]:
         """Return the coverages that runs have, each once: one where all runs are alike."""
@@ -131,20 +142,15 @@ def facts_of(results: Results) -> Facts:
     return Facts(
         experiment=results.experiment,
         question=results.question,
-        subject=_subject(first),
-        paths=_path_order(first),
+        subject=_common_subject([record.run for record in records]),
+        paths=paths if len(paths := path_order(first)) <= MAX_PATHS else (),
+        is_sized=any(is_sized(record.run) for record in records),
         coverages={record.name: ride.coverages(record.run) for record in records},
         kernels=_distinct(_kernel(record) for record in records),
         backends=_distinct(record.manifest.get("backend") for record in records),
-        controls=_distinct(_control(record.run) for record in records),
+        controls=_distinct(control_of(record.run) for record in records),
         models=_common_models(records),
     )
-
-
-def describe_control(control: str) -> str:
-    """Return a congestion control and whether it couples the subflows of a connection."""
-    coupled = "coupled" if control.lower() in COUPLED else "uncoupled"
-    return f"{control} ({coupled})"
 
 
 def counted(number: int, noun: str) -> str:
@@ -182,39 +188,15 @@ def _kernel(record: RunRecord) -> str:
     return str((record.manifest.get("kernel") or {}).get("release") or "")
 
 
-def _control(run: dict[str, Any]) -> str:
-    return str((run.get("mptcp") or {}).get("congestion_control") or "")
-
-
-def _path_order(run: dict[str, Any]) -> tuple[str, ...]:
-    names = [path["name"] for path in (run.get("topology") or {}).get("paths") or []]
-    changing = {coverage.path for coverage in ride.coverages(run)}
-    return tuple(sorted(names, key=lambda name: (name in changing, names.index(name))))
-
-
-def _subject(run: dict[str, Any]) -> str:
-    workload = run.get("workload") or {}
-    size = workload.get("size_bytes")
-    labels = [style.path_style(name).label for name in _path_order(run)[::-1]]
-    what = str(workload.get("name") or "run")
-    return f"{what}{f' of {size / 1e6:.3g} MB' if size else ''} over {' and '.join(labels)}"
+def _common_subject(runs: list[dict[str, Any]]) -> str:
+    """Return what was done as exactly as it is true of all runs."""
+    for has_size in (True, False):
+        found = {subject(run, has_size) for run in runs}
+        if len(found) == 1:
+            return found.pop()
+    return ""
 
 
 def _common_models(records: list[RunRecord]) -> tuple[str, ...]:
-    found = list(dict.fromkeys(_models(record.run) for record in records))
+    found = list(dict.fromkeys(models(record.run) for record in records))
     return ("Runs differ in their links or traces.",) if len(found) > 1 else sum(found, ())
-
-
-def _models(run: dict[str, Any]) -> tuple[str, ...]:
-    if not run:
-        return ()
-    traced = [
-        f"the {style.path_style(link.path).label} {name} follows the trace {way['trace']['file']}"
-        for link in ride.access_links(run)
-        for name, way in (("downlink", link.rx), ("uplink", link.tx))
-        if (way.get("trace") or {}).get("file")
-    ]
-    first = f"Model: {', '.join(traced)}." if traced else "Model: links of constant rate."
-    if ride.coverages(run):
-        return (first, "Station times are the experiment's, not a recording.")
-    return (first,)

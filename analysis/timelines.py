@@ -27,6 +27,7 @@ from analysis.time_axes import (
 )
 
 MAX_BINS, HEADING_CHARACTERS = 240, 54  # of a panel
+ALL_PATHS = "all paths"
 Floats = npt.NDArray[np.float64]
 
 
@@ -82,8 +83,9 @@ def _draw_timeline(
     is_usable = row["verdict"] in ("valid", "suspect")
     mine = received[received["run_dir"] == row["run_dir"]] if len(received) else received
     floor: Any = 0.0
-    for place, path in enumerate(sweep.facts.paths):
-        rows = mine[mine["path"] == path] if len(mine) else mine
+    for place, path in enumerate(sweep.facts.paths or (ALL_PATHS,)):
+        is_path = (mine["path"] == path) if len(mine) and path != ALL_PATHS else slice(None)
+        rows = mine[is_path]
         if not len(rows):
             continue
         edges, values = _rebin(rows)
@@ -112,8 +114,8 @@ def _heading(cell: Cell, row: dict[Hashable, Any]) -> str:
 
 def _rebin(rows: pd.DataFrame) -> tuple[Floats, Floats]:
     """Return edges and Mbit/s of bins wide enough to be seen; the last value is repeated."""
-    rows = rows.sort_values("t_s")
-    values, starts = rows["throughput_mbps"].to_numpy(float), rows["t_s"].to_numpy(float)
+    per_bin = rows.groupby("t_s")["throughput_mbps"].sum()
+    values, starts = per_bin.to_numpy(float), per_bin.index.to_numpy(float)
     width = starts[1] - starts[0] if starts.size > 1 else 0.5
     factor = math.ceil(values.size / MAX_BINS)
     padded = np.append(values, np.zeros(-values.size % factor))

@@ -2,6 +2,8 @@
 """One attempt at a run: what its manifest says, and a clean folder to begin with."""
 
 import json
+import os
+import platform
 import shutil
 import time
 from contextlib import suppress
@@ -59,6 +61,7 @@ class Attempt:
             "experiment": self._plan["experiment"],
             "seed": self._plan["seed"],
             "backend": self._backend_name,
+            "host": host_facts(),
             "status": status,
             "error": error,
             "wall_s": round(self._wall_s, 3),
@@ -70,6 +73,15 @@ class Attempt:
         with suppress(OSError):
             write_json(self._run_dir / "manifest.json", manifest)
         return manifest
+
+
+def host_facts() -> dict[str, Any]:
+    """Return what the controller's machine is, and how busy it was."""
+    return {
+        "system": platform.platform(),
+        "processors": os.cpu_count(),
+        "load_1min": round(os.getloadavg()[0], 2),
+    }
 
 
 def _read_target(run_dir: Path) -> dict[str, Any]:

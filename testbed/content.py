@@ -6,6 +6,9 @@ import hashlib
 import random
 from collections.abc import Iterator
 
+# Where the origin web server has it.
+FILE_PATH = "/image"
+
 BLOCK_BYTES = 2**20
 
 

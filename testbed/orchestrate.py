@@ -42,12 +42,9 @@ class RunEnd:
 
 
 def open_runs(results: Path) -> list[str]:
-    """Return the folders of the runs that have not been completed yet."""
-    return [
-        entry["dir"]
-        for entry in read_json(results / PLAN_FILE)["runs"]
-        if _manifest(results / entry["dir"]).get("status") != COMPLETE
-    ]
+    """Return the folders of the runs that have not been completed, or not been judged, yet."""
+    folders = [entry["dir"] for entry in read_json(results / PLAN_FILE)["runs"]]
+    return [folder for folder in folders if not _is_done(_manifest(results / folder))]
 
 
 def carry_out(
@@ -178,6 +175,11 @@ class _Run:
             return None, 0
         log = self._run_dir / "runner.log"
         return said[-1] if said else f"the runner exited {status}; see {log}", status
+
+
+def _is_done(manifest: dict[str, Any]) -> bool:
+    # Between the two there is a manifest without a verdict.
+    return manifest.get("status") == COMPLETE and "summary" in manifest
 
 
 def _manifest(run_dir: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ progress; what was measured goes to OUTDIR/raw and OUTDIR/target.json. Standard 
 """
 
 import json
+import os
 import select
 import sys
 import time
@@ -22,6 +23,7 @@ from testbed.collectors.pcap import start_capture, wait_until_capturing
 from testbed.collectors.ss import SsCollector
 from testbed.collectors.ss_text import FIRST_S, SsText
 from testbed.emulation.events import Changer
+from testbed.emulation.memory import OWN_KERNEL, fix_memory
 from testbed.emulation.mptcp import (
     MultipathClient,
     check_congestion_control,
@@ -39,8 +41,8 @@ from testbed.target_facts import (
     require_tools,
     tool_versions,
 )
-from testbed.timetable import Timetable, wake_exactly
-from testbed.workloads import WORKLOADS
+from testbed.timetable import Timetable, new_timer, set_timer
+from testbed.workloads import workload_class
 from testbed.workloads.base import Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
@@ -75,9 +77,9 @@ class Run:
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
         self._raw.mkdir(exist_ok=True)
-        wake_exactly()
         self._prepare()
-        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions()}
+        tools = [*self._workload.tools, *COLLECTOR_TOOLS]
+        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions(tools)}
         with ExitStack() as stack:
             facts["measured"] = self._measure(stack)
         make_durable(self._raw)
@@ -87,13 +89,15 @@ class Run:
 
     def _prepare(self) -> None:
         report("prepare")
-        kind = WORKLOADS[self._plan["workload"]["name"]]
+        kind = workload_class(self._plan["workload"]["name"])
         require_tools([*kind.tools, *COLLECTOR_TOOLS])
         mptcp, topology = self._plan["mptcp"], self._plan["topology"]
         check_congestion_control(mptcp["congestion_control"])
         check_scheduler(mptcp["scheduler"])
         asked = self._plan["sysctls"]
         wanted = {**asked, "*": sysctls(mptcp) | asked.get("*", {})}
+        if OWN_KERNEL in os.environ:
+            fix_memory()
         self._network = Network(topology, wanted)
         self._network.build()
         set_limits(self._network.nodes, mptcp["limits"])
@@ -118,6 +122,7 @@ class Run:
         self._network.start_traces(self._start_ns)
         timetable.at(self._start_ns, partial(self._workload.start, stack))
         ended_ns = self._wait(timetable)
+        self._workload.stop()
         self._record("end")
         self._write_texts("end")
         report("stop", self._elapsed_s())
@@ -224,12 +229,12 @@ class Run:
     def _wait(self, timetable: Timetable) -> int:
         """Follow the timetable until the workload ends or its time is up; return that time."""
         deadline_ns: int = self._start_ns + step_ns(self._plan["duration_s"])
-        while (now := time.monotonic_ns()) < deadline_ns:
-            timetable.call_due(now)
-            due_ns = min(timetable.next_ns() or deadline_ns, deadline_ns)
-            left_s = max(0.0, (due_ns - time.monotonic_ns()) / 1e9)
+        timer = new_timer()
+        while time.monotonic_ns() < deadline_ns:
+            timetable.call_due(time.monotonic_ns())
+            set_timer(timer, min(timetable.next_ns() or deadline_ns, deadline_ns))
             watched = self._workload.watched()
-            ready, _, _ = select.select([*watched, *self._mptcp_events], [], [], left_s)
+            ready, _, _ = select.select([timer, *watched, *self._mptcp_events], [], [])
             for descriptor in ready:
                 if descriptor in self._mptcp_events:
                     self._mptcp_events[descriptor].take()

@@ -14,7 +14,7 @@ from testbed.process import run
 
 VERSION_ARGV = {
     "curl": ["curl", "--version"],
-    "ip": ["ip", "-V"],
+    "ss": ["ss", "-V"],
     "mptcpize": ["mptcpize", "--version"],
     "squid": ["squid", "-v"],
     "tcpdump": ["tcpdump", "--version"],
@@ -48,12 +48,17 @@ def require_tools(names: list[str]) -> None:
         )
 
 
-def tool_versions() -> dict[str, str]:
-    """Return the first line of what each tool says of its version."""
+def tool_versions(names: list[str]) -> dict[str, str]:
+    """Return the first line of what each of these tools says of its version, where it is known how.
+
+    A workload that chooses its tool says its version itself.
+    """
     versions = {"python": platform.python_version()}
-    for name, argv in VERSION_ARGV.items():
+    for name in names:
+        if name not in VERSION_ARGV:
+            continue
         try:
-            versions[name] = run(argv, timeout_s=30).partition("\n")[0].strip()
+            versions[name] = run(VERSION_ARGV[name], timeout_s=30).partition("\n")[0].strip()
         except TestbedError as error:
             versions[name] = str(error)
     return versions

@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls at exact times of the monotonic clock."""
+"""Calls at exact times of the monotonic clock, and the timer to wait for them with.
+
+The timeouts of select, poll and epoll are late by a thousandth of the wait (the kernel's
+select_estimate_accuracy); a timer descriptor (timerfd_create(2)) is not.
+"""
 
 import ctypes
 import heapq
 import itertools
+import os
 from collections.abc import Callable
 
-# prctl(2): how much later than asked the kernel may wake this process, by default 50 us.
-PR_SET_TIMERSLACK = 29
+CLOCK_MONOTONIC = 1
+TFD_TIMER_ABSTIME = 1
+TFD_NONBLOCK, TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
+NS_PER_S = 1_000_000_000
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Timetable:
@@ -40,6 +48,17 @@ class Timetable:
             heapq.heappop(self._heap)[2]()
 
 
-def wake_exactly() -> None:
-    """Ask the kernel to wake this process at the ns that it asks for."""
-    ctypes.CDLL(None).prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0)
+def new_timer() -> int:
+    """Return a descriptor that becomes readable at the times set with set_timer."""
+    fd: int = _libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
+    if fd < 0:
+        raise OSError(ctypes.get_errno(), "no timer: " + os.strerror(ctypes.get_errno()))
+    return fd
+
+
+def set_timer(fd: int, time_ns: int) -> None:
+    """Let a timer fire at a time of the monotonic clock, at once if it has passed; 0: never."""
+    seconds, nanoseconds = divmod(time_ns, NS_PER_S)
+    when = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)  # struct itimerspec
+    if _libc.timerfd_settime(fd, TFD_TIMER_ABSTIME, when, None):
+        raise OSError(ctypes.get_errno(), "the timer: " + os.strerror(ctypes.get_errno()))

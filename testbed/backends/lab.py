@@ -15,6 +15,7 @@ from typing import Any
 
 from testbed.backends.base import Backend, Cancelled, Progress
 from testbed.backends.target_code import target_code
+from testbed.emulation.memory import OWN_KERNEL
 from testbed.errors import BackendError
 from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
@@ -54,7 +55,7 @@ class LabBackend(Backend):
         command = GuestCommand(
             # Neither installed packages nor the working folder get in.
             [interpreter, "-S", "-s", "-P", "-m", "testbed.runner", f"{SHARE}/run.json", SHARE],
-            env={"PYTHONPATH": CODE},
+            env={"PYTHONPATH": CODE, OWN_KERNEL: "1"},
             mounts={CODE: target_code(CODE)},
             visible=(Path(sys.base_prefix),),
         )

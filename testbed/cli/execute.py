@@ -5,16 +5,19 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from testbed.cli.options import RunOptions
 from testbed.cli.run_progress import RunProgress
-from testbed.errors import PrerequisiteError
+from testbed.errors import PrerequisiteError, TestbedError
 from testbed.plan import PlannedRun
 from testbed.rundir import PLAN_FILE, read_json
 from testbed.spec.load import Experiment
+
+if TYPE_CHECKING:
+    from testbed.orchestrate import RunEnd
 
 Summary = dict[str, Any]
 
@@ -53,7 +56,7 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
 
     spec = experiment.spec
     results = new_results_dir(options.out, spec.name, plan_hash([run.plan for run in runs]))
-    write_atomically(results / SPEC_FILE, spec_text(experiment))
+    write_atomically(results / SPEC_FILE, spec_text(experiment, options.seed, options.repetitions))
     entries = [
         {
             "dir": run_path(run),
@@ -73,6 +76,7 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
         "question": spec.question,
         "varies": list(runs[0].varied),
         "backend": options.backend,
+        "command": ["testbed", *sys.argv[1:]],
         "runs": entries,
     }
     write_json(results / PLAN_FILE, plan)
@@ -81,23 +85,8 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
 
 def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
-    from testbed.backends import BACKENDS
-    from testbed.cli.judging import judges
-    from testbed.orchestrate import carry_out
-
-    shown = {folder: _shown(results / folder) for folder in folders}
-    jobs = min(options.jobs, len(folders))
     try:
-        with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
-            ends = carry_out(
-                results,
-                folders,
-                backend=BACKENDS[options.backend](),
-                backend_name=options.backend,
-                jobs=jobs,
-                progress=progress.update,
-                judge=judge,
-            )
+        codes = [end.exit_code for end in _carry_out(results, folders, options)] if folders else []
     except KeyboardInterrupt:
         click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
         raise
@@ -106,12 +95,34 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
     if options.as_json:
-        found = {"results_dir": str(results), "report": str(report), "runs": summaries}
+        page = None if report is None else str(report)
+        found = {"results_dir": str(results), "report": page, "runs": summaries}
         click.echo(json.dumps(found))
     else:
         _print_runs(summaries)
-        click.echo(f"results: {results}\nreport:  {report}")
-    sys.exit(_exit_code(summaries, [end.exit_code for end in ends]))
+        click.echo(f"results: {results}")
+        if report is not None:
+            click.echo(f"report:  {report}")
+    sys.exit(_exit_code(summaries, codes))
+
+
+def _carry_out(results: Path, folders: Sequence[str], options: RunOptions) -> "list[RunEnd]":
+    from testbed.backends import BACKENDS
+    from testbed.cli.judging import judges
+    from testbed.orchestrate import carry_out
+
+    shown = {folder: _shown(results / folder) for folder in folders}
+    jobs = min(options.jobs, len(folders))
+    with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
+        return carry_out(
+            results,
+            folders,
+            backend=BACKENDS[options.backend](),
+            backend_name=options.backend,
+            jobs=jobs,
+            progress=progress.update,
+            judge=judge,
+        )
 
 
 def _shown(run_dir: Path) -> tuple[str, float]:
@@ -129,12 +140,19 @@ def run_name(run: dict[str, Any]) -> str:
     return ", ".join([*values, f"seed {run['seed']}"])
 
 
-def _write_overview(results: Path, *, quiet: bool) -> Path:
+def _write_overview(results: Path, *, quiet: bool) -> Path | None:
+    """Write the page; the runs are good without it, so a failure is only said."""
     from analysis.overview import write_overview
 
     if not quiet:
         click.echo("drawing figures over all runs", err=True)
-    return write_overview(results)
+    try:
+        return write_overview(results)
+    except (OSError, TestbedError) as error:
+        click.echo(
+            f"testbed: there is no report: {error}; try 'testbed report {results}'", err=True
+        )
+        return None
 
 
 def summarise(results: Path, folder: str) -> Summary:
@@ -161,6 +179,7 @@ def summarise(results: Path, folder: str) -> Summary:
         "bytes_per_path": None,
         "verdict": "invalid",
         "verdict_reasons": [error] if error else [],
+        "notes": [],
         **{key: value for key, value in found.items() if key not in ("virtual_s", "wall_s")},
     }
 
@@ -192,8 +211,8 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
         table.add_row(escape(name), run["verdict"], *numbers, escape(", ".join(sizes)) or "-")
     Console().print(table)
     for run in summaries:
-        for reason in run["verdict_reasons"]:
-            click.echo(f"{run_name(run)}: {reason}")
+        for sentence in [*run["verdict_reasons"], *run["notes"]]:
+            click.echo(f"{run_name(run)}: {sentence}")
 
 
 def _number(value: float | None) -> str:

@@ -3,10 +3,13 @@
 
 import concurrent.futures as futures
 import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +52,15 @@ def judges(count: int) -> Iterator[Judge]:
 def _prepare() -> None:
     # Ctrl-C on a terminal reaches every process; the main one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End when the main process has been killed; waiting for work would last for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os._exit(1)
 
 
 def _warm() -> None:

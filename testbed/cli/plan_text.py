@@ -25,12 +25,13 @@ def plan_lines(experiment: Experiment, runs: Sequence[PlannedRun], backend: str)
     for run in runs:
         values = ", ".join(f"{key} {value}" for key, value in run.varied.items())
         paths = ", ".join(_endpoint_text(run.plan))
-        yield f"  {values or run.key}, seed {run.plan['seed']}: {run.plan['transport']}{paths}"
+        how = f"{run.plan['transport']} {paths}".rstrip()
+        yield f"  {values or run.key}, seed {run.plan['seed']}: {how}"
 
 
 def _endpoint_text(plan: dict[str, Any]) -> Iterator[str]:
     for endpoint in plan["endpoints"]:
-        yield f" {endpoint['path']} ({' '.join(endpoint['flags'])})"
+        yield f"{endpoint['path']} ({' '.join(endpoint['flags'])})"
 
 
 def _network_lines(topology: dict[str, Any], name: str) -> Iterator[str]:

@@ -80,7 +80,7 @@ def end_text(manifest: dict[str, Any]) -> str:
     if manifest["status"] != "complete":
         return f"{manifest['status']}: {manifest['error']}"
     summary = manifest.get("summary", {})
-    speed = manifest["virtual_s"] / manifest["wall_s"]
+    speed = manifest["virtual_s"] / max(manifest["wall_s"], 0.001)
     goodput = summary.get("goodput_mbps")
     rate = f", {goodput:.2f} Mbit/s" if goodput is not None else ""
     reasons = summary.get("verdict_reasons") or []

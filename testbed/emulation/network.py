@@ -118,8 +118,17 @@ class Network:
         wanted = link[direction]
         change = direction_change(wanted)
         is_cable = change == qdisc.LinkChange(one_way_delay_s=0.0, loss_fraction=0.0)
-        if is_cable and wanted["trace"] is None:
-            return
+        if not is_cable or wanted["trace"] is not None:
+            self._attach(link, direction, change)
+
+    def _attach(
+        self,
+        link: dict[str, Any],
+        direction: str,
+        change: qdisc.LinkChange,
+        *,
+        is_started: bool = False,
+    ) -> None:
         from_side, to_side = direction.split("_to_")
         sender, receiver = self.nodes[link[from_side]], self.nodes[link[to_side]]
         what = f"shape the link {link['name']}"
@@ -127,7 +136,7 @@ class Network:
             node, index = receiver, self._behind(receiver, link[f"{to_side}_interface"], what)
         else:
             node, index = sender, sender.indexes[link[f"{from_side}_interface"]]
-        node.rtnl.add(qdisc.new_lab_link(index, change), what)
+        node.rtnl.add(qdisc.new_lab_link(index, change, replaces=is_started), what)
         self.queues[link["name"], direction] = (node, index)
 
     def _start(self, link: dict[str, Any]) -> None:
@@ -152,7 +161,11 @@ class Network:
         return index
 
     def change_link(self, name: str, direction: str, change: qdisc.LinkChange) -> None:
-        """Change one direction of a link in place, now."""
+        """Change one direction of a link in place, now; a cable gets what can be changed."""
+        if (name, direction) not in self.queues:
+            self._attach(self.links[name], direction, change, is_started=True)
+            self.queues[name, direction][0].rtnl.flush()
+            return
         node, index = self.queues[name, direction]
         what = f"change the link {name}"
         node.rtnl.request(qdisc.change_lab_link(index, change.attrs()), what)

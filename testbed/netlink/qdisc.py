@@ -12,6 +12,7 @@ from testbed.netlink.message import (
     NLM_F_CREATE,
     NLM_F_DUMP,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     attr,
     message,
     nested,
@@ -110,11 +111,18 @@ class LinkChange(NamedTuple):
         return b"".join(parts)
 
 
-def new_lab_link(index: int, change: LinkChange) -> bytes:
-    """Return the request that makes an interface one direction of a link."""
+def new_lab_link(index: int, change: LinkChange, *, replaces: bool = False) -> bytes:
+    """Return the request that makes an interface one direction of a link.
+
+    Args:
+        index: of the interface.
+        change: what the link is like.
+        replaces: the interface may have another queueing discipline.
+    """
     body = _TC.pack(0, 0, index, 0x10000, TC_H_ROOT, 0)
     body += text(TCA_KIND, "lab_link") + nested(TCA_OPTIONS, change.attrs())
-    return message(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, body)
+    how = NLM_F_REPLACE if replaces else NLM_F_EXCL
+    return message(RTM_NEWQDISC, NLM_F_CREATE | how, body)
 
 
 def new_noqueue(index: int) -> bytes:

@@ -207,16 +207,20 @@ def _mptcp(spec: ExperimentSpec) -> dict[str, Any]:
     }
 
 
+# Least, default and greatest buffer that the kernel takes on a machine with memory enough (tcp(7)).
+DEFAULT_BUFFERS = {
+    "net.ipv4.tcp_rmem": (4096, 131_072, 6_291_456),
+    "net.ipv4.tcp_wmem": (4096, 16_384, 4_194_304),
+}
+
+
 def _buffers(spec: ExperimentSpec) -> dict[str, str]:
-    """Return the sysctls of greatest buffers; the other two numbers are the kernel's defaults."""
-    sysctls = {}
-    if spec.tcp.receive_buffer:
-        default = min(131_072, spec.tcp.receive_buffer)
-        sysctls["net.ipv4.tcp_rmem"] = f"4096 {default} {spec.tcp.receive_buffer}"
-    if spec.tcp.send_buffer:
-        default = min(16_384, spec.tcp.send_buffer)
-        sysctls["net.ipv4.tcp_wmem"] = f"4096 {default} {spec.tcp.send_buffer}"
-    return sysctls
+    """Return the sysctls of TCP's buffers; the experiment says the greatest."""
+    asked = dict(zip(DEFAULT_BUFFERS, (spec.tcp.receive_buffer, spec.tcp.send_buffer), strict=True))
+    return {
+        name: f"{least} {min(default, asked[name] or default)} {asked[name] or greatest}"
+        for name, (least, default, greatest) in DEFAULT_BUFFERS.items()
+    }
 
 
 def _endpoints(spec: ExperimentSpec, use: Use, plain: dict[str, Any]) -> list[dict[str, Any]]:

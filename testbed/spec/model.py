@@ -61,10 +61,10 @@ class TcpSpec(Section):
 
     congestion_control: Name = Field("cubic", description="as the kernel calls it")
     receive_buffer: BufferSize | None = Field(
-        None, description="greatest receive buffer (tcp_rmem); default: the kernel's"
+        None, description="greatest receive buffer (tcp_rmem); default: 6 MiB"
     )
     send_buffer: BufferSize | None = Field(
-        None, description="greatest send buffer (tcp_wmem); default: the kernel's"
+        None, description="greatest send buffer (tcp_wmem); default: 4 MiB"
     )
 
 

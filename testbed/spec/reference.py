@@ -72,8 +72,7 @@ def _tag(model: type[BaseModel]) -> str:
 
 
 def _description(model: type[BaseModel]) -> str:
-    lines = (model.__doc__ or "").strip().splitlines()
-    return " ".join(line.strip() for line in lines)
+    return " ".join((model.__doc__ or "").split())
 
 
 def _table(model: type[BaseModel]) -> Iterator[str]:

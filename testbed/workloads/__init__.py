@@ -1,13 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What runs over the emulated network: one tool per file."""
 
-from testbed.workloads.base import Workload
-from testbed.workloads.bulk import BulkWorkload
-from testbed.workloads.download import DownloadWorkload
-from testbed.workloads.iperf3 import Iperf3Workload
+import importlib
 
-WORKLOADS: dict[str, type[Workload]] = {
-    "bulk": BulkWorkload,
-    "download": DownloadWorkload,
-    "iperf3": Iperf3Workload,
+from testbed.workloads.base import Workload
+
+# Imported when it is used: a run needs one of them, and starts the sooner.
+WORKLOADS = {
+    "bulk": "testbed.workloads.bulk:BulkWorkload",
+    "download": "testbed.workloads.download:DownloadWorkload",
+    "iperf3": "testbed.workloads.iperf3:Iperf3Workload",
 }
+
+
+def workload_class(name: str) -> type[Workload]:
+    """Return the workload of a name in WORKLOADS."""
+    module, _, attribute = WORKLOADS[name].partition(":")
+    found: type[Workload] = getattr(importlib.import_module(module), attribute)
+    return found

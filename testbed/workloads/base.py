@@ -53,6 +53,9 @@ class Workload(ABC):
     def after_change(self, change: dict[str, Any]) -> None:  # noqa: B027  # most need not react
         """React to a timed change of the network, as an application would that was told of it."""
 
+    def stop(self) -> None:  # noqa: B027  # most have nothing to stop
+        """Stop what counts, now: the run has ended."""
+
     @abstractmethod
     def result(self) -> dict[str, Any]:
         """Return plain data about how it ended, with "exit_status" (None: it had not ended)."""

@@ -1,11 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An event loop that waits for sockets and for exact times, and never asks the clock in a loop.
+"""An event loop that waits for sockets and for exact times, and never asks the clock in a loop."""
 
-The timeouts of select, poll and epoll are late by a thousandth of the wait (the kernel's
-select_estimate_accuracy); a timer descriptor is not.
-"""
-
-import ctypes
 import heapq
 import itertools
 import os
@@ -13,11 +8,7 @@ import select
 import time
 from collections.abc import Callable
 
-CLOCK_MONOTONIC = 1
-TFD_TIMER_ABSTIME = 1
-TFD_NONBLOCK, TFD_CLOEXEC = os.O_NONBLOCK, os.O_CLOEXEC
-NS_PER_S = 1_000_000_000
-_libc = ctypes.CDLL(None, use_errno=True)
+from testbed.timetable import new_timer, set_timer
 
 
 class Loop:
@@ -81,19 +72,3 @@ class Loop:
         now_ns = time.monotonic_ns()
         while self._timetable and self._timetable[0][0] <= now_ns:
             heapq.heappop(self._timetable)[2]()
-
-
-def new_timer() -> int:
-    """Return a descriptor that becomes readable at the times set with set_timer."""
-    fd: int = _libc.timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "no timer: " + os.strerror(ctypes.get_errno()))
-    return fd
-
-
-def set_timer(fd: int, time_ns: int) -> None:
-    """Let a timer fire at a time of the monotonic clock, at once if it has passed; 0: never."""
-    seconds, nanoseconds = divmod(time_ns, NS_PER_S)
-    when = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)  # struct itimerspec
-    if _libc.timerfd_settime(fd, TFD_TIMER_ABSTIME, when, None):
-        raise OSError(ctypes.get_errno(), "the timer: " + os.strerror(ctypes.get_errno()))

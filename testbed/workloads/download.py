@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from testbed.content import FILE_PATH
 from testbed.emulation.network import Network
 from testbed.process import Background
 from testbed.workloads.base import Workload
 from testbed.workloads.listening import listens
-from testbed.workloads.origin import FILE_PATH
 
 SQUID_CONF = "squid.conf"
 READY_TIMEOUT_S = 30.0

@@ -10,9 +10,7 @@ import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from testbed.content import blocks
-
-FILE_PATH = "/image"
+from testbed.content import FILE_PATH, blocks
 
 _FROM = re.compile(r"bytes=(\d{1,18})-")
 

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from testbed.emulation.namespace import read_sysctl
 from testbed.emulation.network import Network
+from testbed.netlink.qdisc import LinkChange
 from testbed.topology import Topology
 
 
@@ -43,6 +44,29 @@ def first_packet_s(routers):
     sender.sendto(b"x", (topology.typed_links[-1].b_address, 7))
     receiver.recv(10)
     return time.monotonic() - started
+
+
+def cable_cut_and_mended(link, direction):
+    """Return which of three packets arrive: before a cable is cut, while it is, and after."""
+    topology = chain(2)
+    network = Network(topology.plain(), {})
+    network.build()
+    with network.nodes["last"].namespace.inside():
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        receiver.bind(("", 7))
+    with network.nodes["first"].namespace.inside():
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    receiver.settimeout(1)
+    arrived = []
+    for is_up in (None, False, True):
+        if is_up is not None:
+            network.change_link(link, direction, LinkChange(is_up=is_up))
+        sender.sendto(b"x", (topology.typed_links[-1].b_address, 7))
+        try:
+            arrived.append(receiver.recv(10) == b"x")
+        except TimeoutError:
+            arrived.append(False)
+    return [arrived, network.link_counters()[link][direction]["dropped_down"]]
 
 
 def sysctls_of_nodes(names, wanted):

@@ -32,6 +32,12 @@ def test_cables_carry_the_first_packet_at_once(network_guest):
     assert network_guest("first_packet_s", 220) < 0.001
 
 
+@pytest.mark.parametrize("link", ["l0", "l1", "l2"])
+def test_a_cable_can_be_cut_and_mended(network_guest, link):
+    """Whether its ends are hosts or routers, and although it has no queue until then."""
+    assert network_guest("cable_cut_and_mended", link, "a_to_b") == [[True, False, True], 1]
+
+
 def test_every_node_has_its_sysctls_and_no_others(network_guest):
     """Nodes are made from inside one another, and yet what one has alone stays with it."""
     alone = {"net.ipv4.conf.all.log_martians": 1, "net.ipv4.conf.default.send_redirects": 1}

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from testbed import content
+from testbed.content import FILE_PATH
 from testbed.process import Background
 from testbed.workloads.listening import listens
-from testbed.workloads.origin import FILE_PATH, FileHandler, first_byte
+from testbed.workloads.origin import FileHandler, first_byte
 
 SIZE, SEED = 2**20 + 17, 5
 WHOLE = b"".join(content.blocks(SEED, SIZE))

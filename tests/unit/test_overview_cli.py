@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from testbed.cli import main as cli
+from testbed.cli.report import _places as places
 from tests.unit.analysis_recorded import recorded_dir
 from tests.unit.overview_synthetic import modes, write_results
 
@@ -147,7 +148,15 @@ def test_report_makes_everything_again(call, tmp_path):
     assert code == (0 if all(run["verdict"] == "valid" for run in found["runs"]) else 1)
     assert "analysing run 1 of 2" in err
     assert (folder / "derived" / "timelines.pdf").exists()
-    assert call("report", tmp_path)[1].endswith(f"report:  {folder / 'report.html'}\n")
+
+
+def test_report_finds_the_results_in_a_folder(tmp_path):
+    results = [write_results(tmp_path / name, modes("tcp-wifi", "tcp-3g")) for name in "ab"]
+
+    assert places(tmp_path) == results
+    assert places(results[0]) == results[:1]
+    assert places(results[0] / "runs") == results[:1]
+    assert places(run := results[0] / "runs/mode=tcp-3g/rep01") == [run]
 
 
 def test_report_of_one_run_keeps_the_whole_up_to_date(call, tmp_path):

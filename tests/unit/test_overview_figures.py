@@ -24,9 +24,11 @@ CASES = {
     "one run without a mode": [Run(varied={})],
     "all modes": modes(*MODES, latencies_ms=LATENCIES),
     "seeds": [
-        Run(varied={"mode": mode}, repetition=n, mbps=2.0 + n) for mode in MODES for n in (1, 2, 3)
+        Run(varied={"mode": mode}, repetition=n, mbps=2.0 + n)
+        for mode in ("tcp-3g", "mptcp-full")
+        for n in (1, 2, 3)
     ],
-    "all invalid": modes(*MODES, verdict="invalid"),
+    "all invalid": modes("tcp-wifi", "mptcp-single", verdict="invalid"),
     "suspect": modes("tcp-wifi", "mptcp-single", verdict="suspect"),
     "none finished its download": modes("tcp-3g", has_ended=False, verdict="invalid"),
     "one mode did not finish": [*modes("tcp-wifi"), *modes("tcp-3g", has_ended=False)],
@@ -50,9 +52,10 @@ CASES = {
 }
 
 
-@pytest.fixture(params=CASES)
-def drawn(request, tmp_path):
-    results = read_results(write_results(tmp_path / "r", CASES[request.param]))
+@pytest.fixture(scope="module", params=CASES)
+def drawn(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("drawn") / "r"
+    results = read_results(write_results(folder, CASES[request.param]))
     return dict(figures(results, sweep_of(results)))
 
 
@@ -196,7 +199,46 @@ def test_a_gap_of_0_began_earlier_and_is_counted_there(tmp_path):
 
     assert gaps["change"].tolist() == ["lost"]
     [axes] = per_cell.handover_gaps_figure(all_runs, results.gather("handover_gaps")).axes
-    assert "n = 1 gap, median 1.50 s, max 1.50 s" in {text.get_text() for text in axes.texts}
+    assert "lost: n = 1, median 1.50 s  ·  max 1.50 s" in {text.get_text() for text in axes.texts}
+
+
+def test_gaps_on_losing_and_on_gaining_coverage_have_medians_of_their_own(tmp_path):
+    results, all_runs = sweep(tmp_path, [Run(repetition=n) for n in (1, 2, 3)])
+    table = results.gather("handover_gaps")
+    table.loc[table["change"] == "gained", "gap_delivered_s"] = [0.1, 0.2, 0.9]
+    [axes] = per_cell.handover_gaps_figure(all_runs, table).axes
+    [text] = [text.get_text() for text in axes.texts]
+
+    assert text == "lost: n = 3, median 1.50 s  ·  gained: n = 3, median 0.2 s  ·  max 1.50 s"
+
+
+def test_a_workload_that_ends_when_its_time_is_up_is_not_unfinished(tmp_path):
+    folder = write_results(tmp_path / "r", modes("mptcp-full", has_ended=False))
+    plan = next(folder.rglob("run.json"))
+    workload = {"name": "bulk", "flows": [{"duration_s": 10.0, "size_bytes": None}]}
+    plan.write_text(json.dumps(json.loads(plan.read_text()) | {"workload": workload}))
+    results = read_results(folder)
+    figure = progress.progress_figure(sweep_of(results), results.gather("goodput"))
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+
+    assert labels == {"MPTCP, all paths", "WiFi coverage, station n"}
+    assert figure.texts[0].get_text() == "Progress of the bulk transfer over WiFi and 3G"
+
+
+def test_more_paths_than_can_be_told_apart_are_one_area(tmp_path):
+    folder = write_results(tmp_path / "r", modes("mptcp-full", mbps=4.0))
+    plan = next(folder.rglob("run.json"))
+    content = json.loads(plan.read_text())
+    [wifi, cell] = content["topology"]["paths"]
+    content["topology"]["paths"] = [wifi, cell, *({**cell, "name": f"p{n}"} for n in range(99))]
+    plan.write_text(json.dumps(content))
+    results = read_results(folder)
+    drawn = dict(figures(results, sweep_of(results)))
+
+    assert "bytes_per_path" not in drawn
+    [axes] = drawn["timelines"].axes
+    assert axes.collections[0].get_paths()[0].vertices[:, 1].max() == pytest.approx(4.0)
+    assert "over 101 paths" in drawn["timelines"].texts[0].get_text()
 
 
 def test_a_run_without_changes_shows_its_longest_gap(tmp_path):

@@ -53,31 +53,54 @@ def read_page(folder):
     return Page((folder / "report.html").read_text())
 
 
-@pytest.fixture
-def results(tmp_path):
+def write_some(folder):
     runs = [
         *modes("tcp-wifi", mbps=2.0), *modes("tcp-3g", verdict="invalid", mbps=40.0),
         *modes("mptcp-full", mbps=6.0), *modes("mptcp-single", status="not started"),
     ]  # fmt: skip
-    return write_results(tmp_path / "r", runs, "Is <i>this</i> & that so?", HOSTILE)
+    return write_results(folder, runs, "Is <i>this</i> & that so?", HOSTILE)
 
 
-def test_the_page_is_one_file_without_scripts_or_references(results):
-    write_overview(results)
-    page = read_page(results)
+@pytest.fixture
+def results(tmp_path):
+    return write_some(tmp_path / "r")
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """Results with their page, only to be read."""
+    folder = write_some(tmp_path_factory.mktemp("page") / "r")
+    (folder / "derived").mkdir()
+    (folder / "derived" / "stale.png").write_bytes(b"")
+    assert write_overview(folder) == folder / "report.html"
+    return folder
+
+
+@pytest.fixture
+def one_figure(monkeypatch):
+    """Draw one figure only, where figures are not what the test is about."""
+    every = overview.figures
+
+    def first(*arguments):
+        yield next(every(*arguments))
+
+    monkeypatch.setattr(overview, "figures", first)
+
+
+def test_the_page_is_one_file_without_scripts_or_references(written):
+    page = read_page(written)
 
     assert page.tags[0] == "html"
     assert not {"script", "link", "iframe", "object", "base", "form"} & set(page.tags)
     assert page.references
     assert all(ref.startswith(("data:image/png;base64,", "#")) for ref in page.references)
-    text = (results / "report.html").read_text()
+    text = (written / "report.html").read_text()
     assert "url(" not in text and "@import" not in text
     assert "prefers-color-scheme: dark" in text
 
 
-def test_what_users_wrote_is_escaped(results):
-    write_overview(results)
-    page = read_page(results)
+def test_what_users_wrote_is_escaped(written):
+    page = read_page(written)
     words = " ".join(page.words)
 
     assert "<script>alert(1)</script>" in words
@@ -87,25 +110,23 @@ def test_what_users_wrote_is_escaped(results):
     assert not {"i", "b"} & set(page.tags)
 
 
-def test_the_page_has_every_run_the_environment_and_how_to_repeat_it(results):
-    write_overview(results)
-    words = " ".join(read_page(results).words)
+def test_the_page_has_every_run_the_environment_and_how_to_repeat_it(written):
+    words = " ".join(read_page(written).words)
 
     for part in ("TCP, WiFi only, no. 1, seed 1", "not started", "kernel id", "7.3.4-0123",
                  "curl 7.88.1", "net.mptcp.enabled", "all nodes", "host cpus",
-                 f"testbed report {results}", "All checks passed."):  # fmt: skip
+                 f"testbed report {written}", "All checks passed."):  # fmt: skip
         assert part in words, part
 
 
-def test_what_is_known_of_how_to_repeat_it_is_said(results):
-    write_overview(results)
-    words = " ".join(read_page(results).words)
+def test_what_is_known_of_how_to_repeat_it_is_said(written):
+    words = " ".join(read_page(written).words)
 
-    assert f"testbed run {results}/spec.yaml" in words
-    assert f"testbed resume {results}" in words
+    assert f"testbed run {written}/spec.yaml" in words
+    assert f"testbed resume {written}" in words
 
 
-def test_the_command_that_made_the_results_is_shown_if_the_plan_says_it(results):
+def test_the_command_that_made_the_results_is_shown_if_the_plan_says_it(results, one_figure):
     plan = results / "plan.json"
     plan.write_text(plan.read_text()[:-1] + ', "command": ["testbed", "offload", "--out", "a b"]}')
     write_overview(results)
@@ -113,28 +134,24 @@ def test_the_command_that_made_the_results_is_shown_if_the_plan_says_it(results)
     assert "testbed offload --out 'a b'" in " ".join(read_page(results).words)
 
 
-def test_figures_and_tables_are_files_too(results):
-    (results / "derived").mkdir()
-    (results / "derived" / "stale.png").write_bytes(b"")
-    path = write_overview(results)
-    names = {file.name for file in (results / "derived").iterdir()}
+def test_figures_and_tables_are_files_too(written):
+    names = {file.name for file in (written / "derived").iterdir()}
 
-    assert path == results / "report.html"
     stems = {"progress", "timelines", "goodput", "handover_gaps", "bytes_per_path"}
     assert {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")} <= names
     assert {"runs.parquet", "cells.parquet", "handover_gaps.parquet"} <= names
     assert "stale.png" not in names
-    assert len(pd.read_parquet(results / "derived" / "runs.parquet")) == 4
-    assert not list(results.glob(".*"))
+    assert len(pd.read_parquet(written / "derived" / "runs.parquet")) == 4
+    assert not list(written.glob(".*"))
 
 
-def test_the_same_results_give_the_same_page(results):
+def test_the_same_results_give_the_same_page(results, one_figure):
     first = write_overview(results).read_bytes()
 
     assert write_overview(results).read_bytes() == first
 
 
-def test_a_failure_leaves_the_earlier_page(results, monkeypatch):
+def test_a_failure_leaves_the_earlier_page(results, one_figure, monkeypatch):
     before = write_overview(results).read_bytes()
 
     def fail(*_):
@@ -157,7 +174,7 @@ def test_results_without_a_run_that_started_have_a_page(tmp_path):
     assert "There is no figure" in words
 
 
-def test_a_run_directory_has_a_page_and_keeps_its_tables(results):
+def test_a_run_directory_has_a_page_and_keeps_its_tables(results, one_figure):
     run_dir = results / "runs" / "mode=tcp-wifi" / "rep01"
     before = {file.name for file in (run_dir / "derived").iterdir()}
     write_overview(run_dir)
@@ -183,7 +200,7 @@ def test_a_rebuild_starts_from_the_raw_data(tmp_path):
     assert read_page(tmp_path / "r").tags
 
 
-def test_a_run_that_cannot_be_read_keeps_no_other_from_its_report(tmp_path):
+def test_a_run_that_cannot_be_read_keeps_no_other_from_its_report(tmp_path, one_figure):
     for number in (1, 2):
         shutil.copytree(recorded_dir("download"), tmp_path / f"r/runs/default/rep0{number}")
     (tmp_path / "r/runs/default/rep01/run.json").write_text("{}")
@@ -247,7 +264,7 @@ def test_numbers_of_a_cell_are_medians_of_its_usable_runs(tmp_path):
     assert row["times_real_time"] == pytest.approx(5.0)
 
 
-def test_more_runs_than_a_page_can_hold_are_named(tmp_path, monkeypatch):
+def test_more_runs_than_a_page_can_hold_are_named(tmp_path, one_figure, monkeypatch):
     monkeypatch.setattr("analysis.page.MAX_RUN_FIGURES", 1)
     results = write_results(tmp_path / "r", modes("tcp-wifi", "tcp-3g"))
     write_overview(results)

@@ -157,7 +157,13 @@ def test_captures_that_the_file_names():
 
 
 def test_buffers_are_sysctls_of_every_node():
-    assert plan()["sysctls"] == {"*": {}}
+    """Also those that the kernel would else take from the machine's memory."""
+    assert plan()["sysctls"] == {
+        "*": {
+            "net.ipv4.tcp_rmem": "4096 131072 6291456",
+            "net.ipv4.tcp_wmem": "4096 16384 4194304",
+        }
+    }
     made = plan(tcp__receive_buffer="6 MB", tcp__send_buffer="8 KB")
     assert made["sysctls"] == {
         "*": {

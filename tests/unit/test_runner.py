@@ -11,7 +11,8 @@ import pytest
 from testbed import runner, target_facts
 from testbed.errors import CommandError, PrerequisiteError
 from testbed.target_facts import require_tools
-from testbed.workloads import WORKLOADS
+from testbed.workloads import WORKLOADS, workload_class
+from testbed.workloads.base import Workload
 
 CONTROLLER_ONLY = {
     "click",
@@ -60,10 +61,11 @@ def test_tools_that_are_there():
 def test_versions_are_first_lines_or_why_there_is_none(monkeypatch):
     argvs = {"a": ["printf", "a 1.0 \\nmore"], "b": ["no-such-b"]}
     monkeypatch.setattr(target_facts, "VERSION_ARGV", argvs)
-    versions = target_facts.tool_versions()
+    versions = target_facts.tool_versions(["a", "b", "unknown"])
     assert versions["a"] == "a 1.0"
     assert versions["b"] == "no-such-b cannot be started: no such file or directory"
     assert versions["python"].startswith("3.")
+    assert "unknown" not in versions
 
 
 def test_missing_squid_is_named_with_its_package(tmp_path, monkeypatch):
@@ -73,7 +75,7 @@ def test_missing_squid_is_named_with_its_package(tmp_path, monkeypatch):
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError) as caught:
-        require_tools(list(WORKLOADS["download"].tools))
+        require_tools(list(workload_class("download").tools))
     assert str(caught.value) == ("this machine has no squid; install with 'apt-get install squid'")
     assert caught.value.exit_code == 3
 
@@ -147,3 +149,8 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch, capsys, error, said):
         runner.main()
     assert left.value.code == 1
     assert json.loads(capsys.readouterr().out)["error"].startswith(said)
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_every_workload_is_found_by_its_name(name):
+    assert issubclass(workload_class(name), Workload)

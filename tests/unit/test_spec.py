@@ -159,8 +159,8 @@ def test_override_replaces_a_value():
     ("key", "value", "said"),
     [
         ("workload.size", "1 s", 'workload.size: "1 s" is not a quantity with one of the units '),
-        ("workload.sise", "1 MB", 'workload.sise: unknown key (did you mean "size"?)'),
-        ("wrkload.size", "1 MB", 'wrkload: unknown key (did you mean "workload"?)'),
+        ("workload.sizee", "1 MB", 'workload.sizee: unknown key (did you mean "size"?)'),
+        ("workloads.size", "1 MB", 'workloads: unknown key (did you mean "workload"?)'),
         ("ride", 5, "ride: this must be a mapping of keys to values"),
         ("mptcp.limits.subflows", "many", "mptcp.limits.subflows: input should be a valid integer"),
     ],

@@ -150,5 +150,22 @@ def test_text_of_a_value(value, text):
 )
 def test_what_is_written_down_is_the_same_experiment_again(overrides):
     one = experiment("{mode: [tcp-wifi, mptcp-full], links.3g.queue: [1 s, 2 s]}", overrides)
-    again = parse_experiment(spec_text(one), "spec.yaml", {})
+    again = parse_experiment(spec_text(one, None, None), "spec.yaml", {})
     assert again.cells == one.cells
+
+
+def test_kept_file_says_what_was_carried_out_instead():
+    one = parse_experiment(VALID, "valid.yaml", {})
+    again = parse_experiment(spec_text(one, 7, 3), "spec.yaml", {})
+    assert (again.spec.seed, again.spec.repetitions) == (7, 3)
+
+
+def test_kept_file_finds_its_traces_from_elsewhere(tmp_path):
+    overrides = {
+        "links.wifi.trace": "a.down",
+        "links.3g.up": {"trace": {"file": "b.csv", "loop": False}},
+    }
+    one = parse_experiment(VALID, "valid.yaml", overrides, tmp_path)
+    again = parse_experiment(spec_text(one, None, None), "spec.yaml", {})
+    assert again.spec.links["wifi"].trace == str(tmp_path / "a.down")
+    assert again.spec.links["3g"].up.trace.file == str(tmp_path / "b.csv")

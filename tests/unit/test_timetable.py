@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Calls at exact times: their order, and what is late."""
 
-from time import monotonic_ns, sleep
+import os
+import select
+from time import monotonic_ns
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.timetable import Timetable, wake_exactly
+from testbed.timetable import Timetable, new_timer, set_timer
 
 
 @given(st.lists(st.integers(0, 20), max_size=20))
@@ -76,9 +78,17 @@ def test_repeated_and_single_calls_of_one_time_go_by_entry():
     assert made == ["step", "event", "step"]
 
 
-def test_process_may_ask_to_be_woken_exactly():
-    """Whether the machine obeys is not ours; that time goes on is."""
-    wake_exactly()
-    before = monotonic_ns()
-    sleep(0.001)
-    assert monotonic_ns() - before >= 1_000_000
+def test_timer_is_readable_at_its_time_and_not_before():
+    timer, due_ns = new_timer(), monotonic_ns() + 20_000_000
+    set_timer(timer, due_ns)
+    assert select.select([timer], [], [], 0)[0] == []
+    assert select.select([timer], [], [], 10)[0] == [timer]
+    assert monotonic_ns() >= due_ns
+    os.close(timer)
+
+
+def test_timer_that_is_set_to_the_past_is_readable_at_once():
+    timer = new_timer()
+    set_timer(timer, monotonic_ns() - 1)
+    assert select.select([timer], [], [], 10)[0] == [timer]
+    os.close(timer)

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Say in words what a run is, from its run.json: the same words in every figure."""
+
+from typing import Any
+
+from analysis import ride, style
+
+COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
+WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer"}
+MAX_PATHS = 6  # that a figure can tell apart
+
+
+def path_order(run: dict[str, Any]) -> tuple[str, ...]:
+    """Return the paths from the bottom of a stack up: those that are always there first."""
+    names = [path["name"] for path in (run.get("topology") or {}).get("paths") or []]
+    changing = {coverage.path for coverage in ride.coverages(run)}
+    return tuple(sorted(names, key=lambda name: (name in changing, names.index(name))))
+
+
+def is_sized(run: dict[str, Any]) -> bool:
+    """Return whether the workload ends with its last byte, not when its time is up."""
+    workload = run.get("workload") or {}
+    return any(part.get("size_bytes") for part in (workload, *(workload.get("flows") or [])))
+
+
+def task(run: dict[str, Any], has_size: bool = True) -> str:
+    """Return what was done, such as "download of 10 MB"."""
+    workload = run.get("workload") or {}
+    size = workload.get("size_bytes") if has_size else None
+    name = str(workload.get("name") or "run")
+    return WORKLOADS.get(name, name) + (f" of {size / 1e6:.3g} MB" if size else "")
+
+
+def subject(run: dict[str, Any], has_size: bool = True) -> str:
+    """Return what was done in which network, such as "download of 10 MB over WiFi and 3G"."""
+    labels = [style.path_style(path).label for path in path_order(run)[::-1]]
+    over = " and ".join(labels) if len(labels) <= MAX_PATHS else f"{len(labels)} paths"
+    return task(run, has_size) + (f" over {over}" if labels else "")
+
+
+def title(run: dict[str, Any]) -> str:
+    """Return what one run was, and how; a mode's name says which paths it uses."""
+    mode = style.mode_style(run.get("mode") or "")
+    if mode:
+        return f"{mode.label}: {task(run)}"
+    transport = run.get("transport") or ("mptcp" if run.get("mptcp") else "tcp")
+    return f"{str(transport).upper()}: {subject(run)}"
+
+
+def control_of(run: dict[str, Any]) -> str:
+    """Return the congestion control that the run was asked to use, "" if none was asked for."""
+    return str((run.get("mptcp") or {}).get("congestion_control") or "")
+
+
+def describe_control(control: str) -> str:
+    """Return a congestion control and whether it couples the subflows of a connection."""
+    coupled = "coupled" if control.lower() in COUPLED else "uncoupled"
+    return f"{control} ({coupled})"
+
+
+def models(run: dict[str, Any]) -> tuple[str, ...]:
+    """Return what stands for reality in the run, one sentence each."""
+    if not run:
+        return ()
+    traced = [
+        f"the {style.path_style(link.path).label} {name} follows the trace {way['trace']['file']}"
+        for link in ride.access_links(run)
+        for name, way in (("downlink", link.rx), ("uplink", link.tx))
+        if (way.get("trace") or {}).get("file")
+    ]
+    first = f"Model: {', '.join(traced)}." if traced else "Model: links of constant rate."
+    if ride.coverages(run):
+        return (first, "Station times are the experiment's, not a recording.")
+    return (first,)

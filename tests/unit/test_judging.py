@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Analyses beside the runs: in processes that may die."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from testbed.cli import judging
+from testbed.cli.judging import judges
+from testbed.errors import BackendError
+
+ROOT = Path(__file__).parents[2]
+
+
+def die(run_dir):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def name(run_dir):
+    return {"verdict": "valid", "run": run_dir.name, "pid": os.getpid()}
+
+
+def nothing():
+    pass
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """The processes need not import the analysis."""
+    monkeypatch.setattr(judging, "_warm", nothing)
+
+
+def test_judge_is_another_process(monkeypatch):
+    monkeypatch.setattr(judging, "_summary", name)
+    with judges(1) as judge:
+        found = judge(Path("runs/default/rep01"))["summary"]
+    assert (found["verdict"], found["run"]) == ("valid", "rep01")
+    assert found["pid"] != os.getpid()
+    assert multiprocessing.active_children() == []
+
+
+def test_judge_that_is_killed_is_a_sentence(monkeypatch):
+    monkeypatch.setattr(judging, "_summary", die)
+    with judges(1) as judge, pytest.raises(BackendError) as caught:
+        judge(Path("runs/default/rep01"))
+    assert str(caught.value) == (
+        "the analysis of runs/default/rep01 was killed, perhaps for want of memory; "
+        "try 'testbed report runs/default/rep01'"
+    )
+
+
+def test_interrupt_leaves_no_process(monkeypatch):
+    monkeypatch.setattr(judging, "_summary", name)
+    with pytest.raises(KeyboardInterrupt), judges(2) as judge:
+        judge(Path("x"))
+        raise KeyboardInterrupt
+    assert multiprocessing.active_children() == []
+
+
+def test_killed_controller_leaves_no_process(tmp_path):
+    """Its processes would otherwise wait for work for ever."""
+    code = (
+        "import sys, time\n"
+        "from tests.unit import test_judging as tests\n"
+        "tests.judging._warm, tests.judging._summary = tests.nothing, tests.name\n"
+        "with tests.judges(2) as judge:\n"
+        "    print(judge(tests.Path('x'))['summary']['pid'], flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    argv = [sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, cwd=ROOT) as controller:
+        pid = int(controller.stdout.readline())
+        controller.kill()
+        # Whoever still runs holds the other end.
+        assert controller.communicate(timeout=20) == (b"", None)
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not Path(f"/proc/{pid}").exists()
