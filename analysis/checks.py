@@ -38,8 +38,8 @@ OPENER_COUNTERS = (
 EXPECTED_AFTER_S = 3.0
 # Where a link's rate is checked, and what is allowed above it: the packets at either edge.
 WINDOW_S, SLACK_BYTES = 1.0, 2 * ride.OPPORTUNITY_BYTES
-# How long after a run's end its captures may still go on: until the network is silent.
-DRAIN_S = 15.0
+# How long after a run's end its captures may still go on, where the manifest does not say.
+DRAIN_S = 1.0
 # The clocks of capture and emulation are one; this is for the microseconds of tcp_info.
 RTT_TOLERANCE_FRACTION, RTT_TOLERANCE_MS = 0.005, 0.01
 
@@ -81,7 +81,7 @@ def check_clock(frames: Frames) -> list[Reason]:
         return []
     first_s, last_s = span_s
     until_s = float(frames.manifest.get("virtual_s") or np.inf)
-    if first_s >= 0 and last_s <= until_s + DRAIN_S:
+    if first_s >= 0 and last_s <= float(frames.manifest.get("captured_s") or until_s + DRAIN_S):
         return []
     message = (
         f"packets are from {first_s:.3f} s to {last_s:.3f} s, the run ended at {until_s:.1f} s"

@@ -128,10 +128,12 @@ class Run:
         report("stop", self._elapsed_s())
         self._wait_for_silence()
         captures.close()
+        captured_s = self._elapsed_s()
         return {
             "started_unix_s": unix_ns / 1e9,
             "started_unix_ns": unix_ns,
             "virtual_s": (ended_ns - self._start_ns) / 1e9,
+            "captured_s": captured_s,
             "workload": {
                 **self._workload.result(),
                 "started_s": 0.0,
