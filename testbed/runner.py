@@ -26,8 +26,7 @@ from testbed.emulation.events import Changer
 from testbed.emulation.memory import OWN_KERNEL, fix_memory
 from testbed.emulation.mptcp import (
     MultipathClient,
-    check_congestion_control,
-    check_scheduler,
+    check_known,
     set_limits,
     sysctls,
 )
@@ -46,6 +45,8 @@ from testbed.workloads import workload_class
 from testbed.workloads.base import Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
+CONGESTION_CONTROLS = "net.ipv4.tcp_available_congestion_control"
+SCHEDULERS = "net.mptcp.available_schedulers"
 PROGRESS_STEP_S = 1.0
 
 # What tcpdump has not read when it ends is lost. It is woken once a second, so the network must
@@ -92,8 +93,11 @@ class Run:
         kind = workload_class(self._plan["workload"]["name"])
         require_tools([*kind.tools, *COLLECTOR_TOOLS])
         mptcp, topology = self._plan["mptcp"], self._plan["topology"]
-        check_congestion_control(mptcp["congestion_control"])
-        check_scheduler(mptcp["scheduler"])
+        for place, name, sysctl in (
+            ("tcp.congestion_control", mptcp["congestion_control"], CONGESTION_CONTROLS),
+            ("mptcp.scheduler", mptcp["scheduler"], SCHEDULERS),
+        ):
+            check_known(place, name, sysctl)
         asked = self._plan["sysctls"]
         wanted = {**asked, "*": sysctls(mptcp) | asked.get("*", {})}
         if OWN_KERNEL in os.environ:

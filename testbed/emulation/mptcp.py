@@ -16,6 +16,9 @@ ANYWHERE = "0.0.0.0"
 # The path manager's greatest limits so far are 8 (Linux 6.12) and 64 (7.3).
 PROBED_LIMITS = (255, 64, 32, 16, 8, 4, 2)
 
+# No kernel has taken fewer endpoints; a refusal before that has another cause.
+LEAST_ENDPOINTS = 8
+
 
 def sysctls(mptcp: dict[str, Any]) -> dict[str, Any]:
     """Return the sysctls of every node.
@@ -62,8 +65,24 @@ class MultipathClient:
                     f"route what comes from {address}",
                 )
             self._add_routes(name)
-        for name in self._flags:
+        for number, name in enumerate(self._flags):
+            self._add_first(name, number)
+
+    def _add_first(self, name: str, number: int) -> None:
+        """Add an endpoint when there are `number` of them already.
+
+        Raises:
+            PrerequisiteError: the kernel takes no more.
+        """
+        try:
             self._endpoints().add_endpoint(self._endpoint(name))
+        except BackendError as error:
+            if number < LEAST_ENDPOINTS:
+                raise
+            raise PrerequisiteError(
+                f"mptcp.endpoints: this kernel takes {number} endpoints per host, asked were "
+                f"{len(self._flags)}; give fewer paths an endpoint or use a newer kernel"
+            ) from error
 
     def keep_only(self, names: list[str]) -> None:
         """Take the addresses of all other paths away."""
@@ -183,27 +202,17 @@ def probe_limit(path_manager: PathManager) -> int:
     return 0
 
 
-def check_congestion_control(name: str) -> None:
-    """Refuse a congestion control that the kernel does not have.
+def check_known(place: str, name: str, sysctl: str) -> None:
+    """Refuse what the kernel does not have.
+
+    Args:
+        place: the key of the experiment file that asks for it.
+        name: of a congestion control, or of a packet scheduler.
+        sysctl: that lists those which the kernel has.
 
     Raises:
         PrerequisiteError: it has others; the message lists them.
     """
-    known = read_sysctl("net.ipv4.tcp_available_congestion_control").split()
+    known = read_sysctl(sysctl).split()
     if name not in known:
-        raise PrerequisiteError(
-            f'tcp.congestion_control: this kernel has no "{name}"; it has {", ".join(known)}'
-        )
-
-
-def check_scheduler(name: str) -> None:
-    """Refuse an MPTCP packet scheduler that the kernel does not have.
-
-    Raises:
-        PrerequisiteError: it has others; the message lists them.
-    """
-    known = read_sysctl("net.mptcp.available_schedulers").split()
-    if name not in known:
-        raise PrerequisiteError(
-            f'mptcp.scheduler: this kernel has no "{name}"; it has {", ".join(known)}'
-        )
+        raise PrerequisiteError(f'{place}: this kernel has no "{name}"; it has {", ".join(known)}')

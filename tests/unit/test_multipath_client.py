@@ -215,19 +215,45 @@ def test_sysctls():
     assert found["net.mptcp.stale_loss_cnt"] == 2
 
 
-@pytest.mark.parametrize(
-    ("check", "said"),
-    [
-        (
-            mptcp.check_congestion_control,
-            'tcp.congestion_control: this kernel has no "vegas"; it has reno, cubic',
-        ),
-        (mptcp.check_scheduler, 'mptcp.scheduler: this kernel has no "vegas"; it has reno, cubic'),
-    ],
-)
-def test_names_that_the_kernel_does_not_have(monkeypatch, check, said):
-    monkeypatch.setattr(mptcp, "read_sysctl", lambda name: "reno cubic\n")
-    check("cubic")
+def test_names_that_the_kernel_does_not_have(monkeypatch):
+    monkeypatch.setattr(mptcp, "read_sysctl", {"the.sysctl": "reno cubic\n"}.__getitem__)
+    mptcp.check_known("tcp.congestion_control", "cubic", "the.sysctl")
     with pytest.raises(PrerequisiteError) as caught:
-        check("vegas")
-    assert str(caught.value) == said
+        mptcp.check_known("tcp.congestion_control", "vegas", "the.sysctl")
+    assert str(caught.value) == (
+        'tcp.congestion_control: this kernel has no "vegas"; it has reno, cubic'
+    )
+
+
+class FullKernel(Kernel):
+    """Takes eight endpoints, as Linux 6.12 does."""
+
+    def add_endpoint(self, endpoint):
+        if sum(one[0] == "add" for one in self.done) == 8:
+            raise BackendError("the kernel refused to add the MPTCP endpoint: invalid argument")
+        super().add_endpoint(endpoint)
+
+
+def client_with(kernel, count):
+    names = [f"p{number}" for number in range(1, count + 1)]
+    node = SimpleNamespace(
+        name="laptop", rtnl=kernel, path_manager=kernel, indexes=dict.fromkeys(names, 12)
+    )
+    links = {name: link(number, name) for number, name in enumerate(names, 1)}
+    network = SimpleNamespace(nodes={"laptop": node}, links=links)
+    paths = [
+        {"name": name, "node": "laptop", "interface": name, "address": f"10.0.{number}.2",
+         "addresses": [f"10.0.{number}.2"], "hops": [[name, "a_to_b"]]}
+        for number, name in enumerate(names, 1)
+    ]  # fmt: skip
+    return MultipathClient(network, paths, dict.fromkeys(names, ("subflow",)))
+
+
+def test_more_endpoints_than_the_kernel_takes():
+    client_with(FullKernel(), 8).set_up()
+    with pytest.raises(PrerequisiteError) as caught:
+        client_with(FullKernel(), 9).set_up()
+    assert str(caught.value) == (
+        "mptcp.endpoints: this kernel takes 8 endpoints per host, asked were 9; "
+        "give fewer paths an endpoint or use a newer kernel"
+    )
