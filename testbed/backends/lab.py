@@ -5,7 +5,6 @@ import hashlib
 import io
 import json
 import os
-import queue
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from testbed.emulation.memory import OWN_KERNEL
 from testbed.errors import BackendError
 from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
+from testbed.lab.processors import own_processor
 
 SHARE = "/run/testbed"
 CODE = "/run/code"
@@ -34,9 +34,6 @@ class LabBackend(Backend):
     def __init__(self, memory_bytes: int = BootOptions.memory_bytes) -> None:
         self._memory_bytes = memory_bytes
         self._kernel: Kernel | None = None
-        self._cpus = queue.SimpleQueue[int]()
-        for cpu in sorted(os.sched_getaffinity(0)):
-            self._cpus.put(cpu)
 
     def up(self) -> dict[str, Any]:
         """Find the kernel."""
@@ -59,7 +56,7 @@ class LabBackend(Backend):
             mounts={CODE: target_code(CODE)},
             visible=(Path(sys.base_prefix),),
         )
-        with (run_dir / "runner.log").open("wb") as log, _cancelling(), self._cpu() as cpu:
+        with (run_dir / "runner.log").open("wb") as log, _cancelling(), own_processor() as cpu:
             return run_in_lab(
                 command,
                 kernel=self._kernel.path,
@@ -69,19 +66,6 @@ class LabBackend(Backend):
                 stderr=log,
                 cancelled=cancelled,
             )
-
-    @contextmanager
-    def _cpu(self) -> Iterator[int | None]:
-        """Lend a processor to a run; there is none for more runs than processors."""
-        try:
-            cpu = self._cpus.get_nowait()
-        except queue.Empty:
-            yield None
-            return
-        try:
-            yield cpu
-        finally:
-            self._cpus.put(cpu)
 
 
 @contextmanager
