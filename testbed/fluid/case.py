@@ -24,7 +24,7 @@ class FluidCase:
         active_fraction: of all servers, above 0 and up to 1; how many of them send.
         transport: "mptcp" on all ports, or "tcp", one connection by each server's first port.
         cc: congestion control: reno, cubic, lia or olia.
-        subflows: for each pair of ports of two servers.
+        subflows: of a connection at least; each pair of ports has as many as the others.
         tcp_fraction: of the flows; these use TCP as with that transport, whatever the others do.
         seed: of traffic and of ECMP.
         pairs: sender and receiver of each flow, by number; instead of a permutation that is drawn.
@@ -37,7 +37,7 @@ class FluidCase:
     active_fraction: float = 1.0
     transport: str = MPTCP
     cc: str = "lia"
-    subflows: int = 1
+    subflows: int = 8
     tcp_fraction: float = 0.0
     seed: int = 1
     pairs: tuple[tuple[int, int], ...] | None = None
@@ -53,8 +53,8 @@ class FluidResult:
         source, destination: servers of each flow.
         goodput: in equilibrium.
         optimum: max-min fair over all paths, with spare cables and racks as they are.
-        oracle: max-min fair if only the servers' ports limited it.
-        is_lender: whether a neighbour of the sender sends, too, and may use the sender's port.
+        oracle: max-min fair if only the servers' ports limited it, as the emulation's.
+        is_lender: whether a neighbour sends to another server, and may use the sender's uplink.
         is_tcp: whether it is plain TCP.
         subflows: of each flow.
         utilisation: of every link, by kind.
@@ -75,6 +75,11 @@ class FluidResult:
     rounds: int
     residual: float
 
+    @property
+    def active_fraction(self) -> float:
+        """How many servers send, of all; a whole number of them does."""
+        return self.source.size / self.servers
+
     def row(self) -> dict[str, Any]:
         """Return the numbers of a run that `--json` shows, and a few more."""
         case, goodput = self.case, self.goodput
@@ -84,7 +89,7 @@ class FluidResult:
             **{f"parameter_{name}": value for name, value in case.parameters.items()},
             "servers": self.servers,
             "spare_ports": case.spare_ports,
-            "active_fraction": case.active_fraction,
+            "active_fraction": self.active_fraction,
             "transport": case.transport,
             "cc": case.cc,
             "subflows": case.subflows,
@@ -95,7 +100,7 @@ class FluidResult:
             "goodput_nic": float(goodput.mean()),
             "oracle_nic": float(self.oracle.mean()),
             "optimum_nic": float(self.optimum.mean()),
-            "analytic_nic": analytic_oracle(case.spare_ports, case.active_fraction),
+            "analytic_nic": analytic_oracle(case.spare_ports, self.active_fraction),
             "lender_goodput_nic": _mean(goodput[self.is_lender]),
             "lender_tcp_goodput_nic": _mean(goodput[self.is_lender & self.is_tcp]),
             "goodput_p10_nic": float(np.quantile(goodput, 0.1)),

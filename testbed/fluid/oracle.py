@@ -24,13 +24,19 @@ def pooled_port_rates(fabric: Fabric, paths: CrossPaths) -> Floats:
     """Return the max-min fair rate of each flow if nothing but the servers' ports limited it.
 
     This is the oracle of the literature on GRIN: neighbours' ports are one pool, spare cables and
-    racks carry everything.
+    racks carry everything. Neighbours have the cable between them on top of their other ports.
     """
     flows = np.arange(paths.is_there.shape[0])
-    sides = ((paths.out_port, paths.way_in), (paths.in_port, paths.way_out))
-    parts = [_options(flows, np.flatnonzero(other == 0), paths.is_there, [port])
-             for port, other in sides]  # fmt: skip
-    return pooled_rates(_assemble(parts, fabric.capacity))
+    links = fabric.capacity.size
+    cable_out, cable_in = paths.out_cable, np.where(paths.in_cable == NONE, NONE, links)
+    cable_in = cable_in + np.maximum(paths.in_cable, 0)  # in a copy of the links
+    up = np.where(paths.leaves_by_end, cable_out, paths.out_port)
+    down = np.where(paths.comes_by_start, cable_in, paths.in_port)
+    parts = [
+        _options(flows, np.flatnonzero(paths.way_in == 0), paths.is_there, [up]),
+        _options(flows, np.flatnonzero(paths.way_out == 0), paths.is_there, [down]),
+    ]
+    return pooled_rates(_assemble(parts, np.tile(fabric.capacity, 2)))
 
 
 def analytic_oracle(spare_ports: int, active_fraction: float) -> float:

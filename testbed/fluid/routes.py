@@ -7,7 +7,7 @@ cross path. Where the two meet at one server (the neighbour on the way out is th
 neighbour of both forwards), cables are the whole way: a server has routes to its neighbours.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,6 +44,8 @@ class CrossPaths:
         out_port, in_port: links to and from the switches; not used where `meets`.
         start, end: racks between which the fabric is crossed; equal where it is not.
         meets: whether cables are the whole way.
+        leaves_by_end: whether the neighbour on the way out is the other end.
+        comes_by_start: whether the neighbour on the way in is the sender.
         way_out, way_in: which way out and in it is, one for each column.
     """
 
@@ -55,8 +57,15 @@ class CrossPaths:
     start: Ints
     end: Ints
     meets: Bools
+    leaves_by_end: Bools
+    comes_by_start: Bools
     way_out: Ints
     way_in: Ints
+
+    def restrict(self, is_plain: Bools) -> "CrossPaths":
+        """Return the cross paths with those of some flows left to the first, as plain TCP has."""
+        is_first = np.arange(self.way_out.size) == 0
+        return replace(self, is_there=self.is_there & (is_first | ~is_plain[:, None]))
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,8 @@ def cross_paths(fabric: Fabric, spare: Spare, source: Ints, destination: Ints) -
         start=start,
         end=np.where(meets, start, end),
         meets=meets,
+        leaves_by_end=at_end,
+        comes_by_start=end_relay == source[:, None],
         way_out=i,
         way_in=j,
     )
@@ -105,7 +116,7 @@ def route_subflows(
     """Put subflows on every cross path, and let each take its own way through the fabric by hash.
 
     Args:
-        subflows: of each flow, per cross path; 0 for one on the first cross path alone.
+        subflows: of each flow, on each of its cross paths.
     """
     flow, column, number = _deal(paths.is_there, subflows)
     keys = subflow_keys(source[flow], number, seed)
@@ -142,7 +153,7 @@ def _deal(is_there: Bools, subflows: Ints) -> tuple[Ints, Ints, Ints]:
     """Return flow, cross path and number of every subflow."""
     paths = is_there.sum(axis=1)
     in_order = np.argsort(~is_there, axis=1, kind="stable")
-    each = np.maximum(paths * subflows, 1)
+    each = paths * subflows
     flow = np.repeat(np.arange(paths.size), each)
     number = np.arange(flow.size) - np.repeat(np.cumsum(each) - each, each)
     return flow, in_order[flow, number % paths[flow]], number

@@ -5,7 +5,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from testbed.errors import PlanError
-from testbed.fluid.arrays import Bools, Floats, Ints, group_starts
+from testbed.fluid.arrays import NONE, Bools, Floats, Ints, group_starts
 from testbed.fluid.case import MPTCP, TCP, FluidCase, FluidResult
 from testbed.fluid.control import CONTROLS, OLIA
 from testbed.fluid.equilibrium import Equilibrium, equilibrium
@@ -31,9 +31,10 @@ def solve(case: FluidCase) -> FluidResult:
     spare = wire_spare_ports(fabric, case.spare_ports)
     source, destination = _traffic(case, fabric.servers)
     paths = cross_paths(fabric, spare, source, destination)
-    _check_subflows(case, paths)
+    each = _subflows_per_path(case, paths)
     is_tcp = _plain_flows(case, source.size)
-    routes = route_subflows(fabric, paths, source, np.where(is_tcp, 0, case.subflows), case.seed)
+    paths = paths.restrict(is_tcp)
+    routes = route_subflows(fabric, paths, source, np.where(is_tcp, 1, each), case.seed)
     found = _equilibrium(case, routes, fabric.capacity)
     return FluidResult(
         case=case,
@@ -43,7 +44,7 @@ def solve(case: FluidCase) -> FluidResult:
         goodput=np.add.reduceat(found.rate, group_starts(routes.flow)) * case.payload_fraction,
         optimum=optimum_rates(fabric, paths),
         oracle=pooled_port_rates(fabric, paths),
-        is_lender=_lenders(spare, source, is_tcp),
+        is_lender=_lenders(spare, source, destination, is_tcp),
         is_tcp=is_tcp,
         subflows=np.bincount(routes.flow),
         utilisation=_utilisation(fabric, routes.crossing @ found.rate),
@@ -68,13 +69,16 @@ def _check(case: FluidCase) -> None:
         raise PlanError(f"payload_fraction is {case.payload_fraction!r}; it is above 0 and up to 1")
 
 
-def _check_subflows(case: FluidCase, paths: CrossPaths) -> None:
-    most = paths.is_there.shape[1]
-    if case.transport == MPTCP and case.subflows * most > MAX_SUBFLOWS:
+def _subflows_per_path(case: FluidCase, paths: CrossPaths) -> int:
+    """Return how many subflows each pair of ports of two servers has."""
+    pairs = int(paths.is_there.shape[1])
+    each = -(-case.subflows // pairs)
+    if each * pairs > MAX_SUBFLOWS:
         raise PlanError(
-            f"{case.subflows} subflows for each of {most} pairs of ports are "
-            f"{case.subflows * most} per connection; the kernel allows {MAX_SUBFLOWS}"
+            f"subflows is {case.subflows}, of which each of {pairs} pairs of ports would have "
+            f"{each}; the kernel allows {MAX_SUBFLOWS} per connection"
         )
+    return each
 
 
 def _traffic(case: FluidCase, servers: int) -> tuple[Ints, Ints]:
@@ -103,11 +107,13 @@ def _plain_flows(case: FluidCase, flows: int) -> Bools:
     return plain
 
 
-def _lenders(spare: Spare, source: Ints, is_tcp: Bools) -> Bools:
-    """Return which senders have a neighbour that may use their uplink for a flow of its own."""
-    borrows = np.zeros(spare.neighbour.shape[0] + 1, dtype=bool)  # the last is NONE's own
-    borrows[source] = ~is_tcp
-    lends: Bools = np.logical_or.reduce(borrows[spare.neighbour[source]], axis=1)
+def _lenders(spare: Spare, source: Ints, destination: Ints, is_tcp: Bools) -> Bools:
+    """Return which senders have a neighbour that may use their uplink to reach another server."""
+    goal = np.full(spare.neighbour.shape[0] + 1, NONE)  # the last is NONE's own
+    goal[source[~is_tcp]] = destination[~is_tcp]
+    goals = goal[spare.neighbour[source]]
+    borrows = (goals != NONE) & (goals != source[:, None])
+    lends: Bools = np.logical_or.reduce(borrows, axis=1)
     return lends
 
 

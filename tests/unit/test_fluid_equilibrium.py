@@ -80,8 +80,8 @@ def test_every_reno_subflow_meets_a_full_link(network):
 def test_one_subflow_per_connection_makes_all_controls_alike(network):
     crossing, capacity, _ = network
     flow = np.arange(crossing.shape[1])
-    reno = equilibrium(crossing, capacity, flow, "reno", 1e-5).rate
-    assert equilibrium(crossing, capacity, flow, "lia", 1e-5).rate == pytest.approx(reno, rel=1e-2)
+    reno = equilibrium(crossing, capacity, flow, "reno", 1e-4).rate
+    assert equilibrium(crossing, capacity, flow, "lia", 1e-4).rate == pytest.approx(reno, rel=2e-2)
     cost = (2 / pooled_equilibrium(crossing, capacity, flow, 1e-5).rate).sum()
     assert cost == pytest.approx((2 / reno).sum(), rel=1e-3)
 

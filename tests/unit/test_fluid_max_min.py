@@ -110,8 +110,18 @@ def test_a_spare_cable_is_shared_by_what_comes_and_what_goes():
 
 def test_neighbours_use_their_cable_and_the_switch():
     fabric = build_fabric("fat_tree", {"k": 4})
-    paths = cross_paths(fabric, wire_spare_ports(fabric, 1), np.array([0]), np.array([1]))
-    assert optimum_rates(fabric, paths) == pytest.approx([2])
+    spare = wire_spare_ports(fabric, 1)
+    paths = cross_paths(fabric, spare, np.array([0, 1]), np.array([1, 0]))
+    assert optimum_rates(fabric, paths) == pytest.approx([2, 2])
+    assert pooled_port_rates(fabric, paths) == pytest.approx([2, 2])
+
+
+def test_plain_tcp_has_one_port():
+    fabric = build_fabric("fat_tree", {"k": 4})
+    paths = cross_paths(fabric, wire_spare_ports(fabric, 1), np.array([0, 4]), np.array([8, 12]))
+    paths = paths.restrict(np.array([True, False]))
+    assert optimum_rates(fabric, paths) == pytest.approx([1, 2])
+    assert pooled_port_rates(fabric, paths) == pytest.approx([1, 2])
 
 
 def mean_oracle(topology, parameters, spare_ports, fraction, seeds):
