@@ -9,6 +9,7 @@ from testbed.fluid.case import MPTCP, TCP, FluidCase
 
 # What a topology of the emulation takes and the model has no use for, or elsewhere.
 NOT_OURS = ("rate", "one_way_delay", "queue_packets", "spare_ports", "subflows")
+VARIED = "topology.parameters."
 MTU_BYTES = 1500
 IP_AND_TCP_BYTES = 20 + 20 + 12  # with timestamps
 DSS_BYTES = 28  # RFC 8684, 3.3: 64-bit data ACK and sequence number, padded
@@ -25,7 +26,7 @@ def case_of_run(run: Mapping[str, Any], topology: str, parameters: Mapping[str, 
 
     Args:
         run: run.json.
-        topology, parameters: as in the experiment file.
+        topology, parameters: as in the experiment file; what varies is taken from the run.
 
     Raises:
         PlanError: some flows are TCP and others MPTCP; the model draws which ones itself.
@@ -36,9 +37,12 @@ def case_of_run(run: Mapping[str, Any], topology: str, parameters: Mapping[str, 
     if len(kinds) != 1:
         raise PlanError("the fluid model cannot follow a run that mixes TCP and MPTCP flow by flow")
     transport = MPTCP if kinds == {MPTCP} else TCP
+    varied = {key.removeprefix(VARIED): value for key, value in run["varied"].items()
+              if key.startswith(VARIED)}  # fmt: skip
+    every = {**parameters, **varied}
     return FluidCase(
         topology=topology,
-        parameters={name: value for name, value in parameters.items() if name not in NOT_OURS},
+        parameters={name: int(every[name]) for name in every if name not in NOT_OURS},
         spare_ports=network["spare_ports"],
         active_fraction=run["workload"]["active_fraction"],
         transport=transport,

@@ -22,7 +22,7 @@ from testbed.fluid.arrays import Floats, Ints, Sparse
 from testbed.fluid.control import LAWS
 
 STEPS = {"reno": 3.0, "cubic": 3.0, "lia": 1.3}
-TOLERANCE = 1e-3
+TOLERANCE = 2e-3
 ROUNDS, ROUNDS_PER_CHECK = 20_000, 20
 LEAST_PRICE = 1e-12
 

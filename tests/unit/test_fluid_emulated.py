@@ -15,6 +15,7 @@ def flow(client, server, transport="mptcp"):
 def run_of(*flows):
     return {
         "seed": 3,
+        "varied": {"topology.parameters.k": "4", "workload.active": "0.125"},
         "mptcp": {"congestion_control": "lia"},
         "topology": {
             "datacenter": {
@@ -28,7 +29,7 @@ def run_of(*flows):
 
 
 def test_network_and_flows_are_those_of_the_run():
-    parameters = {"k": 4, "rate": "10 Mbit/s", "subflows": 8}
+    parameters = {"k": 8, "rate": "10 Mbit/s", "subflows": 8}
     case = case_of_run(run_of(flow("h9", "h2"), flow("h0", "h12")), "fat_tree", parameters)
     assert case.parameters == {"k": 4}
     assert (case.spare_ports, case.cc, case.seed) == (1, "lia", 3)

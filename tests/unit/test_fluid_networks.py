@@ -166,7 +166,7 @@ def test_headers_take_their_part():
 def test_nothing_is_overloaded(topology, control):
     result = solve(FluidCase(topology, SMALL[topology], spare_ports=1, cc=control, subflows=2))
     assert max(share.max() for share in result.utilisation.values()) <= 1 + 1e-9
-    assert result.residual <= 1e-3
+    assert result.residual <= 2e-3
 
 
 def test_a_lender_by_plain_tcp_keeps_more_if_borrowers_are_linked():
