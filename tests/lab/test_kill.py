@@ -34,7 +34,7 @@ def leftovers():
     places = [Path("/dev/shm"), Path("/tmp"), Path.home() / ".uml"]
     found = {p for place in places if place.exists() for p in place.glob("mptcp-testbed*")}
     found |= set(Path("/dev/shm").iterdir())
-    return found | set(Path("/proc/mounts").read_text().splitlines())
+    return found | {line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()}
 
 
 def start(seed, *options):

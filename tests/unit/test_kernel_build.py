@@ -285,7 +285,7 @@ def test_missing_header_is_noticed():
     assert missing == {"stdio.h": "build-essential"}
 
 
-def wait_until(is_true, timeout_s: float = 20.0) -> None:
+def wait_until(is_true, timeout_s: float = 60.0) -> None:
     deadline_s = time.monotonic() + timeout_s
     while not is_true():
         assert time.monotonic() < deadline_s, "did not happen in time"
