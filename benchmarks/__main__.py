@@ -5,7 +5,7 @@ import importlib
 import os
 import sys
 
-NAMES = ("lab_boot", "repeatability", "pcap_parse", "large_capture", "bring_up", "coupled")
+NAMES = ("lab_boot", "repeatability", "pcap_parse", "large_capture", "bring_up", "coupled", "grin")
 
 
 def main() -> None:
