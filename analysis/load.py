@@ -91,6 +91,7 @@ class RunDirectory:
             link_samples=self._link_samples(),
             mptcp_events=self._mptcp_events(),
             base_rtt=self._base_rtt(),
+            script_log=self._script_log(),
             blocks=self._blocks(),
             problems=self.problems,
             sources=sorted(self.sources),
@@ -261,6 +262,16 @@ class RunDirectory:
                 origin = self._origin(file.name.removesuffix(".mptcp_events.bin"))
                 parts.append(tables.mptcp_event_rows(events, origin))
         return tables.concat(parts)
+
+    def _script_log(self) -> list[dict[str, Any]]:
+        """Read what a path manager with a script saw and did."""
+        manager = self.run.get("path_manager")
+        none: list[dict[str, Any]] = []
+        return (
+            self._read(f"{manager['node']}.path_manager.jsonl", _json_lines, none)
+            if manager
+            else []
+        )
 
     def _blocks(self) -> pd.DataFrame | None:
         """Read the time-stamped blocks, if the workload recorded some."""

@@ -113,6 +113,7 @@ class Frames:
         captures: statistics of the captures; link_samples: link counters over time;
         mptcp_events: what the kernel said of connections and subflows;
         base_rtt: asked and measured RTT of each path before the workload, us;
+        script_log: what a path manager with a script saw and did;
         blocks: latency of each block of the application, where it was recorded.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
@@ -134,6 +135,7 @@ class Frames:
     link_samples: pd.DataFrame = field(default_factory=lambda: empty(LINK_SAMPLE_COLUMNS))
     mptcp_events: pd.DataFrame = field(default_factory=lambda: empty(MPTCP_EVENT_COLUMNS))
     base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
+    script_log: list[dict[str, Any]] = field(default_factory=list)
     blocks: pd.DataFrame | None = None
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)

@@ -13,6 +13,7 @@ from testbed.errors import PlanError
 from testbed.plan.events import give_addresses, ride_changes, spec_changes
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.modes import FULL, Situation, Use, use_paths
+from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
 from testbed.plan.ride import Ride, make_ride, usable_spans
 from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
@@ -110,6 +111,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
     give_addresses(changes, plain)
     _seed_losses(plain, changes, seed)
+    manager = plan_path_manager(spec, plain, use)
     return {
         "schema": RUN_SCHEMA,
         "experiment": spec.name,
@@ -118,13 +120,15 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         "mode": spec.mode or FULL,
         "transport": use.transport,
         "topology": plain,
-        "sysctls": {"*": _buffers(spec)},
+        "sysctls": _sysctls(spec, manager),
         "mptcp": _mptcp(spec),
-        "endpoints": _endpoints(spec, use, plain),
+        "endpoints": [] if manager else _endpoints(spec, use, plain),
+        "path_manager": manager,
         "paths_at_start": use.at_start,
         "ride": asdict(ride) if ride else None,
         "coverage": {plain["paths"][0]["name"]: ride.stations} if ride else {},
-        "expected_use": use.expected,
+        "expected_use": {} if manager else use.expected,
+        "possible_use": possible_use(manager, plain) if manager else [],
         "events": changes,
         "workload": plan_workload(spec, plain, use, seed),
         "captures": _captures(spec, plain),
@@ -200,9 +204,18 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
                 link[direction]["loss_seed"] = int.from_bytes(digest.digest()[:8], "big")
 
 
+def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the sysctls of all nodes, and who manages the paths of one."""
+    found: dict[str, dict[str, Any]] = {"*": _buffers(spec)}
+    if manager is not None:
+        found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
+    return found
+
+
 def _mptcp(spec: ExperimentSpec) -> dict[str, Any]:
     return {
-        **spec.mptcp.model_dump(exclude={"endpoints"}),
+        **spec.mptcp.model_dump(exclude={"endpoints", "script"}),
+        "path_manager": "kernel",
         "congestion_control": spec.tcp.congestion_control,
     }
 
