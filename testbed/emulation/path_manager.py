@@ -208,7 +208,7 @@ class ScriptedPathManager:
         self._kernel.announce(connection.token, self._source(step["path"], connection))
 
     def _remove(self, step: Step, connection: Connection) -> None:
-        """Take the addresses of a path back, with their subflows."""
+        """Tell the peer that the addresses of a path are gone."""
         path = step["path"]
         found = [n for a, n in connection.identifiers.items() if self._paths.get(a) == path]
         # The address of the first subflow has the id 0 (RFC 8684 section 3.2).

@@ -70,7 +70,7 @@ class ConnectionManager(PathManager):
         self._send(ANNOUNCE, _token(token) + body, f"announce {source.address}")
 
     def remove(self, token: int, identifier: int) -> None:
-        """Tell the peer that an address is gone (REMOVE_ADDR), and close its subflows."""
+        """Tell the peer that an address is gone (REMOVE_ADDR); it closes its subflows to it."""
         body = _token(token) + u8(MPTCP_PM_ATTR_LOC_ID, identifier)
         self._send(REMOVE, body, f"remove the address with the id {identifier}")
 
