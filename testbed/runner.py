@@ -43,7 +43,7 @@ from testbed.target_facts import (
 )
 from testbed.timetable import Timetable, new_timer, set_timer
 from testbed.workloads import workload_class
-from testbed.workloads.base import Workload
+from testbed.workloads.base import Stage, Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
 CONGESTION_CONTROLS = "net.ipv4.tcp_available_congestion_control"
@@ -223,6 +223,8 @@ class Run:
         self._plan_texts(timetable)
         if self._manager is not None:
             self._manager.start(timetable, start_ns)
+        change = partial(self._carry_out_own, changer)
+        self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 
     def _plan_texts(self, timetable: Timetable) -> None:
@@ -239,6 +241,12 @@ class Run:
         changer.carry_out(event)
         self._event_log.append({**event, "done_s": done_s})
         self._workload.after_change(event)
+
+    def _carry_out_own(self, changer: Changer, change: dict[str, Any]) -> None:
+        """Carry out a change that the workload decides upon when it is due."""
+        self._carry_out_event(
+            changer, {**change, "at_s": self._elapsed_s(), "is_of_workload": True}
+        )
 
     def _elapsed_s(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9

@@ -3,5 +3,6 @@
 
 from testbed.topology import Topology
 from topologies.underground import Underground
+from topologies.wide_area import WideArea
 
-TOPOLOGIES: dict[str, type[Topology]] = {"underground": Underground}
+TOPOLOGIES: dict[str, type[Topology]] = {"underground": Underground, "wide_area": WideArea}

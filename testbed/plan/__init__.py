@@ -12,6 +12,7 @@ from testbed import traces
 from testbed.errors import PlanError
 from testbed.plan.events import give_addresses, ride_changes, spec_changes
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
+from testbed.plan.migrate import migration_use, variant_of
 from testbed.plan.modes import FULL, Situation, Use, use_paths
 from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
 from testbed.plan.ride import Ride, make_ride, usable_spans
@@ -19,6 +20,7 @@ from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
+from testbed.spec.workloads import MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -105,7 +107,8 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
-    use = use_paths(spec.mode or FULL, situation)
+    is_migration = isinstance(spec.workload, MigrateSpec)
+    use = migration_use(spec, plain) if is_migration else use_paths(spec.mode or FULL, situation)
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
@@ -117,7 +120,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         "experiment": spec.name,
         "seed": seed,
         "duration_s": spec.duration,
-        "mode": spec.mode or FULL,
+        "mode": _mode(spec),
         "transport": use.transport,
         "topology": plain,
         "sysctls": _sysctls(spec, manager),
@@ -128,12 +131,26 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         "ride": asdict(ride) if ride else None,
         "coverage": {plain["paths"][0]["name"]: ride.stations} if ride else {},
         "expected_use": {} if manager else use.expected,
-        "possible_use": possible_use(manager, plain) if manager else [],
+        "possible_use": _possible_use(spec, manager, plain),
         "events": changes,
         "workload": plan_workload(spec, plain, use, seed),
         "captures": _captures(spec, plain),
         "collectors": _collectors(spec, plain),
     }
+
+
+def _mode(spec: ExperimentSpec) -> str:
+    """Return what figures call a run: its mode, or the variant of its migration."""
+    return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
+
+
+def _possible_use(
+    spec: ExperimentSpec, manager: dict[str, Any] | None, plain: dict[str, Any]
+) -> list[str]:
+    """Return the paths that may carry data or not, as what happens in the run has it."""
+    if isinstance(spec.workload, MigrateSpec):
+        return [path["name"] for path in plain["paths"]]
+    return possible_use(manager, plain) if manager else []
 
 
 def build_topology(spec: ExperimentSpec) -> Topology:

@@ -4,6 +4,7 @@
 from typing import Any
 
 from testbed.errors import PlanError
+from testbed.plan.migrate import default_script, variant_of
 from testbed.plan.modes import FULL, Use
 from testbed.spec.model import ExperimentSpec
 from testbed.spec.path_manager import OF_A_MIGRATION, ScriptStep
@@ -20,10 +21,12 @@ def plan_path_manager(
     Raises:
         PlanError: the script names what is not there, or the mode needs the kernel's own.
     """
-    if spec.mptcp.path_manager != USERSPACE:
+    is_migration = spec.workload.name == "migrate" and use.transport == "mptcp"
+    if spec.mptcp.path_manager != USERSPACE and not is_migration:
         return None
     _check_mode(spec, use)
-    steps = [_step(number, step, spec, topology) for number, step in enumerate(spec.mptcp.script)]
+    script = spec.mptcp.script or (default_script(variant_of(spec)) if is_migration else [])
+    steps = [_step(number, step, spec, topology) for number, step in enumerate(script)]
     return {"node": topology["paths"][0]["node"], "script": steps}
 
 
@@ -38,7 +41,7 @@ def _check_mode(spec: ExperimentSpec, use: Use) -> None:
         raise PlanError(
             f'mptcp.path_manager: the mode "{spec.mode}" uses TCP, which has no path manager'
         )
-    if spec.mode not in (None, FULL):
+    if spec.mode not in (None, FULL) and spec.workload.name != "migrate":
         raise PlanError(
             f'mptcp.path_manager: the mode "{spec.mode}" works by endpoints of the kernel\'s own; '
             f'use "{FULL}" and say in mptcp.script what is to happen'
@@ -61,8 +64,7 @@ def _step(
             raise PlanError(f"{what}{near_miss(name, names)}")
     if step.at is not None and step.at >= spec.duration:
         raise PlanError(f"{place} is at {step.at:g} s, but the run ends at {spec.duration:g} s")
-    workload: str = spec.workload.name
-    if step.when in OF_A_MIGRATION and workload != "migrate":
+    if step.when in OF_A_MIGRATION and spec.workload.name != "migrate":
         raise PlanError(f'{place}.when: only the workload "migrate" is ever {step.when}')
     return {
         "at_s": step.at,

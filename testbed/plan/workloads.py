@@ -6,6 +6,7 @@ from typing import Any
 
 from testbed import content
 from testbed.errors import PlanError
+from testbed.plan.migrate import plan_migration
 from testbed.plan.modes import Use
 from testbed.render import render
 from testbed.spec.model import ExperimentSpec
@@ -33,7 +34,7 @@ def plan_workload(
             f'workload "download" can; use an mptcp mode or tcp-<path> with a path that stays'
         )
     plan = PLANNERS[spec.workload.name](spec, topology, seed)
-    plan |= _source(plan, topology, use) if "flows" in plan or "streams" in plan else {}
+    plan |= _source(plan, topology, use) if spec.workload.name in ("bulk", "iperf3") else {}
     return {
         "name": spec.workload.name,
         "transport": use.transport,
@@ -127,6 +128,7 @@ PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, An
     "download": _download,
     "bulk": _bulk,
     "iperf3": _iperf3,
+    "migrate": plan_migration,
 }
 
 

@@ -29,9 +29,7 @@ class ScriptStep(Section):
     )
     of: str | None = Field(None, description="the path that the subflow is on")
     after: Duration = Field(0.0, description="how long to wait then")
-    do: Action = Field(
-        description="MP_JOIN, close subflows, ADD_ADDR, REMOVE_ADDR with its subflows, MP_PRIO"
-    )
+    do: Action = Field(description="MP_JOIN, close subflows, ADD_ADDR, REMOVE_ADDR, MP_PRIO")
     path: str = Field(description="the client's path that it is done with")
     to: str | None = Field(
         None, description="of `add_subflow`: a node or an address; default: that of the connection"
