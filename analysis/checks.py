@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import link_checks, metrics, ride
+from analysis import link_checks, metrics, migration, ride
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
 
@@ -254,6 +254,8 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "transport": check_transport,
     "paths": check_paths,
     "path_manager": check_path_manager,
+    "migration": migration.check_migration,
+    "model": migration.check_model,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

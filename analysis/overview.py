@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import curves, per_cell, progress, timelines
+from analysis import curves, migration_figures, per_cell, progress, timelines
 from analysis.answer import cell_table
 from analysis.files import replace_directory, write_figure, write_table
 from analysis.metrics import Gap, stalls
@@ -31,6 +31,9 @@ CAPTIONS = {
     "goodput": "Goodput of each cell: application bytes per download time.",
     "handover_gaps": "Handover gaps: the longest times without goodput around changes of coverage.",
     "bytes_per_path": "Which path brought how much of the application's bytes.",
+    "transfers": "What client and machine read during the migration, one run of each cell.",
+    "migration_times": "How long the client got nothing, and how long the migration took.",
+    "round_trips": "Round trip between machine and client before and after the move.",
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -94,6 +97,12 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
         yield "handover_gaps", per_cell.handover_gaps_figure(sweep, gaps)
     if any(f"bytes_{path}" in sweep.runs for path in sweep.facts.paths):
         yield "bytes_per_path", per_cell.bytes_per_path_figure(sweep)
+    if "transfers" in results.table_names():
+        tables = (results.gather("transfers"), results.gather("precopy_rounds"))
+        phases = {record.name: record.summary.get("phases") or {} for record in results.records}
+        yield "transfers", migration_figures.transfers_figure(sweep, *tables, phases)
+        yield "migration_times", migration_figures.times_figure(sweep)
+        yield "round_trips", migration_figures.round_trip_figure(sweep)
     if "blocks" in results.table_names():
         blocks = results.gather("blocks", columns=["latency_ms"])
         yield "application_latency", curves.latency_figure(sweep, blocks)

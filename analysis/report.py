@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from analysis import metrics, plots, ride
+from analysis import metrics, migration, plots, ride
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
@@ -87,6 +87,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     blocks = {} if frames.blocks is None else {"blocks": frames.blocks}
     return {
         **blocks,
+        **_migration_tables(frames, end_s),
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
@@ -107,6 +108,15 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "coverage_use": metrics.coverage_use(frames.data, ride.coverages(frames.run), end_s),
         "round_trip_times": metrics.round_trip_times(frames.sockets),
         "retransmissions": metrics.retransmissions(frames.sockets),
+    }
+
+
+def _migration_tables(frames: Frames, end_s: float) -> dict[str, pd.DataFrame]:
+    if not migration.is_migration(frames):
+        return {}
+    return {
+        "transfers": migration.transfers(frames, end_s),
+        "precopy_rounds": migration.rounds(frames),
     }
 
 
@@ -142,6 +152,7 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
         "notes": [f"the workload used {workload['tool']}"] if "tool" in workload else [],
         "virtual_s": frames.manifest.get("virtual_s"),
         "wall_s": frames.manifest.get("wall_s"),
+        **migration.summary(frames),
     }
 
 

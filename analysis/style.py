@@ -52,6 +52,11 @@ MODES = {
     "mptcp-full": ModeStyle("MPTCP, all paths", "#009E73", "-", "o"),
     "mptcp-backup": ModeStyle("MPTCP, 3G as backup", "#CC79A7", (0, (8, 1.2)), "D"),
     "mptcp-single": ModeStyle("MPTCP, one path at a time", "#D55E00", (0, (6, 1, 1, 1, 1, 1)), "P"),
+    "mptcp-make-before-break": ModeStyle("MPTCP, make before break", "#009E73", "-", "o"),
+    "mptcp-break-before-make": ModeStyle("MPTCP, break before make", "#0072B2", (0, (8, 1.2)), "D"),
+    "tcp-renumbered": ModeStyle("TCP, address changes", "#777777", (0, (5, 1, 1, 1)), "s"),
+    "tcp-l2-tunnel": ModeStyle("TCP, address kept by a tunnel", "#D55E00", (0, (4, 1.6)), "^"),
+    "tcp-proxy": ModeStyle("TCP through a proxy", "#E69F00", (0, (1, 1.2)), "v"),
 }
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
