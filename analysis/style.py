@@ -52,6 +52,9 @@ MODES = {
     "mptcp-full": ModeStyle("MPTCP, all paths", "#009E73", "-", "o"),
     "mptcp-backup": ModeStyle("MPTCP, 3G as backup", "#CC79A7", (0, (8, 1.2)), "D"),
     "mptcp-single": ModeStyle("MPTCP, one path at a time", "#D55E00", (0, (6, 1, 1, 1, 1, 1)), "P"),
+}
+# Of a migration, which are never in one figure with the modes.
+VARIANTS = {
     "mptcp-make-before-break": ModeStyle("MPTCP, make before break", "#009E73", "-", "o"),
     "mptcp-break-before-make": ModeStyle("MPTCP, break before make", "#0072B2", (0, (8, 1.2)), "D"),
     "tcp-renumbered": ModeStyle("TCP, address changes", "#777777", (0, (5, 1, 1, 1)), "s"),
@@ -89,8 +92,8 @@ def settings() -> AbstractContextManager[None]:
 
 
 def mode_style(mode: str) -> ModeStyle | None:
-    """Return the style of a mode; None if it is not in the table."""
-    return MODES.get(mode)
+    """Return the style of a mode, or of a variant; None if it is in neither table."""
+    return MODES.get(mode) or VARIANTS.get(mode)
 
 
 def ordered_style(label: str, place: int, count: int) -> ModeStyle:
