@@ -18,6 +18,7 @@ COMMANDS = {
     "doctor": "testbed.cli.doctor:doctor",
     "kernel": "testbed.cli.kernel:kernel",
     "lab": "testbed.cli.lab:lab",
+    "middlebox": "testbed.cli.middlebox:middlebox",
     "migrate": "testbed.cli.migrate:migrate",
     "offload": "testbed.cli.offload:offload",
     "report": "testbed.cli.report:report",

@@ -3,7 +3,8 @@
 
 A step of the script is plain data, {"do": "add_subflow", "path": "b", ...}. It is due at a time
 ("at_s"), or when something happens ("when"): an event of the kernel on a connection, or a phase of
-the workload. "of" names the path that an event's subflow must be on, and "after_s" waits a while.
+the workload. "of" names the path that an event's subflow must be on, "of_address" where it must
+lead to; "after_s" waits a while.
 
 A timed step, and one that waits for a phase, is for all connections of the node; one that waits
 for an event is for the connection that the event is of. What was done is logged, and also what the
@@ -155,11 +156,13 @@ class ScriptedPathManager:
                 self._wait(step, partial(self._carry_out, step, connection))
 
     def _is_awaited(self, step: Step, event: Event) -> bool:
-        when, path = step["when"], step["of"]
-        if path is None:
+        when, path, address = step["when"], step["of"], step.get("of_address")
+        if path is None and address is None:
             return bool(event.kind == when) and when in CONNECTION_EVENTS
-        if event.kind not in SUBFLOW_EVENTS.get(when, ()) or event.local is None:
+        if event.kind not in SUBFLOW_EVENTS.get(when, ()) or not (event.local and event.remote):
             return False
+        if address is not None:
+            return bool(event.remote.address == address)
         return bool(self._paths.get(event.local.address) == path)
 
     def _wait(self, step: Step, call: Callable[[], None]) -> None:
@@ -200,7 +203,7 @@ class ScriptedPathManager:
 
     def _close(self, step: Step, connection: Connection) -> None:
         """Close the connection's subflows on a path."""
-        for local, remote in self._known_on_path(connection, step["path"]):
+        for local, remote in self._meant(connection, step):
             self._kernel.destroy_subflow(connection.token, local, remote)
 
     def _announce(self, step: Step, connection: Connection) -> None:
@@ -220,7 +223,7 @@ class ScriptedPathManager:
 
     def _set_backup(self, step: Step, connection: Connection) -> None:
         """Make the connection's subflows on a path backups, or no backups."""
-        for local, remote in self._known_on_path(connection, step["path"]):
+        for local, remote in self._meant(connection, step):
             self._kernel.set_subflow_backup(connection.token, local, remote, step["is_backup"])
 
     def _source(self, path: str, connection: Connection) -> Source:
@@ -228,10 +231,14 @@ class ScriptedPathManager:
         index = self._client.node.indexes[self._interfaces[path]]
         return Source(address, connection.identifier(address), index)
 
-    def _known_on_path(self, connection: Connection, path: str) -> list[Subflow]:
-        found = list(self._on_path(connection, path))
+    def _meant(self, connection: Connection, step: Step) -> list[Subflow]:
+        """Return the subflows on a step's path, if it says so only those to an address."""
+        path, to = step["path"], step["to"]
+        known = self._on_path(connection, path)
+        found = [subflow for subflow in known if to is None or subflow[1].address == to]
         if not found:
-            raise BackendError(f"the connection has no subflow on the path {path}")
+            where = f" to {to}" if to else ""
+            raise BackendError(f"the connection has no subflow{where} on the path {path}")
         return found
 
     def _on_path(self, connection: Connection, path: str) -> Iterator[Subflow]:

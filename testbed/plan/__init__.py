@@ -12,6 +12,7 @@ from testbed import traces
 from testbed.errors import PlanError
 from testbed.plan.events import give_addresses, ride_changes, spec_changes
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
+from testbed.plan.middlebox import middlebox_use, scene_of
 from testbed.plan.migrate import migration_use, variant_of
 from testbed.plan.modes import FULL, Situation, Use, use_paths
 from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
@@ -20,7 +21,7 @@ from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import MigrateSpec
+from testbed.spec.workloads import MiddleboxSpec, MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -107,8 +108,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
-    is_migration = isinstance(spec.workload, MigrateSpec)
-    use = migration_use(spec, plain) if is_migration else use_paths(spec.mode or FULL, situation)
+    use = _use(spec, plain, situation)
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
@@ -139,8 +139,18 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     }
 
 
+def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
+    if isinstance(spec.workload, MigrateSpec):
+        return migration_use(spec, plain)
+    if isinstance(spec.workload, MiddleboxSpec):
+        return middlebox_use(spec, plain)
+    return use_paths(spec.mode or FULL, now)
+
+
 def _mode(spec: ExperimentSpec) -> str:
     """Return what figures call a run: its mode, or the variant of its migration."""
+    if isinstance(spec.workload, MiddleboxSpec):
+        return scene_of(spec)
     return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
 
 

@@ -25,6 +25,9 @@ TUNNELLED = (MAKE_BEFORE_BREAK, L2_TUNNEL)
 # While there is a tunnel, what is on its way over the old subflow arrives before that is closed.
 DRAIN = "200 ms"
 
+# The kernel's own path manager tells nobody when a subflow carries data.
+KERNEL_TUNNEL_S = 1.0
+
 
 def _script(*, is_tunnelled: bool) -> list[dict[str, Any]]:
     joined = {"when": "established", "of": THERE, "path": HERE}
@@ -57,7 +60,9 @@ def migration_use(spec: ExperimentSpec, topology: dict[str, Any]) -> Use:
         PlanError: there is no such variant, or the network has not what a migration needs.
     """
     _addresses(spec, topology)
-    return Use(_transport(variant_of(spec)), at_start=[HERE])
+    # What the kernel's own path manager would go by.
+    flags = {path: ["subflow"] for path in (HERE, THERE)}
+    return Use(_transport(variant_of(spec)), flags=flags, at_start=[HERE])
 
 
 def _transport(variant: str) -> str:
@@ -98,6 +103,7 @@ def plan_migration(spec: ExperimentSpec, topology: dict[str, Any], seed: int) ->
         "machine": MACHINE,
         "at_s": workload.at,
         "tail_s": workload.tail,
+        "tunnel_s": KERNEL_TUNNEL_S,
         "must_survive": variant != RENUMBERED,
         **copy,
         "hosts": [

@@ -4,7 +4,7 @@
 from typing import Any
 
 from testbed.errors import PlanError
-from testbed.plan.migrate import default_script, variant_of
+from testbed.plan import middlebox, migrate
 from testbed.plan.modes import FULL, Use
 from testbed.spec.model import ExperimentSpec
 from testbed.spec.path_manager import OF_A_MIGRATION, ScriptStep
@@ -21,13 +21,32 @@ def plan_path_manager(
     Raises:
         PlanError: the script names what is not there, or the mode needs the kernel's own.
     """
-    is_migration = spec.workload.name == "migrate" and use.transport == "mptcp"
-    if spec.mptcp.path_manager != USERSPACE and not is_migration:
+    script = spec.mptcp.script or _own_script(spec)
+    if spec.mptcp.path_manager != USERSPACE and (not script or use.transport != "mptcp"):
+        return None
+    if _wants_kernel(spec):
+        if spec.workload.name == "middlebox":
+            raise PlanError(
+                "mptcp.path_manager: the kernel's own opens subflows to announced addresses only, "
+                "not to a middlebox; use userspace"
+            )
         return None
     _check_mode(spec, use)
-    script = spec.mptcp.script or (default_script(variant_of(spec)) if is_migration else [])
     steps = [_step(number, step, spec, topology) for number, step in enumerate(script)]
     return {"node": topology["paths"][0]["node"], "script": steps}
+
+
+def _wants_kernel(spec: ExperimentSpec) -> bool:
+    """Say whether an experiment asks for the kernel's own path manager in so many words."""
+    is_said = "path_manager" in spec.mptcp.model_fields_set
+    return is_said and spec.mptcp.path_manager == "kernel"
+
+
+def _own_script(spec: ExperimentSpec) -> list[ScriptStep]:
+    """Return the script of a workload that is one."""
+    if spec.workload.name == "migrate":
+        return migrate.default_script(migrate.variant_of(spec))
+    return middlebox.default_script(spec) if spec.workload.name == "middlebox" else []
 
 
 def possible_use(manager: dict[str, Any], topology: dict[str, Any]) -> list[str]:
@@ -41,7 +60,7 @@ def _check_mode(spec: ExperimentSpec, use: Use) -> None:
         raise PlanError(
             f'mptcp.path_manager: the mode "{spec.mode}" uses TCP, which has no path manager'
         )
-    if spec.mode not in (None, FULL) and spec.workload.name != "migrate":
+    if spec.mode not in (None, FULL) and spec.workload.name not in ("migrate", "middlebox"):
         raise PlanError(
             f'mptcp.path_manager: the mode "{spec.mode}" works by endpoints of the kernel\'s own; '
             f'use "{FULL}" and say in mptcp.script what is to happen'
@@ -58,10 +77,10 @@ def _step(
 ) -> dict[str, Any]:
     place = f"mptcp.script.{number}"
     names = [path["name"] for path in topology["paths"]]
-    for key, name in (("path", step.path), ("of", step.of)):
-        if name is not None and name not in names:
-            what = f'{place}.{key}: "{name}" is not a path of this network'
-            raise PlanError(f"{what}{near_miss(name, names)}")
+    if step.path not in names:
+        what = f'{place}.path: "{step.path}" is not a path of this network'
+        raise PlanError(f"{what}{near_miss(step.path, names)}")
+    is_path = step.of is None or step.of in names
     if step.at is not None and step.at >= spec.duration:
         raise PlanError(f"{place} is at {step.at:g} s, but the run ends at {spec.duration:g} s")
     if step.when in OF_A_MIGRATION and spec.workload.name != "migrate":
@@ -69,22 +88,25 @@ def _step(
     return {
         "at_s": step.at,
         "when": step.when,
-        "of": step.of,
+        "of": step.of if is_path else None,
+        "of_address": None if is_path else _address(f"{place}.of", str(step.of), topology, names),
         "after_s": step.after,
         "do": step.do,
         "path": step.path,
-        "to": None if step.to is None else _address(f"{place}.to", step.to, topology),
+        "to": None if step.to is None else _address(f"{place}.to", step.to, topology, []),
         "port": step.port,
         "is_backup": step.do == "set_backup" if step.backup is None else step.backup,
     }
 
 
-def _address(place: str, name: str, topology: dict[str, Any]) -> str:
+def _address(place: str, name: str, topology: dict[str, Any], paths: list[str]) -> str:
     """Return an address of the network: the one that is named, or that of a node's first link."""
     nodes = [node["name"] for node in topology["nodes"]]
     ends = [(link[side], link[f"{side}_address"]) for link in topology["links"] for side in "ab"]
     for node, address in ends:
         if name in (node, address):
             return str(address)
-    what = f'{place}: "{name}" is neither a node nor an address of this network'
-    raise PlanError(f"{what}{near_miss(name, nodes)}")
+    kinds = "no path, node or address" if paths else "neither a node nor an address"
+    raise PlanError(
+        f'{place}: "{name}" is {kinds} of this network{near_miss(name, [*paths, *nodes])}'
+    )

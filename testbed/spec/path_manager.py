@@ -27,12 +27,16 @@ class ScriptStep(Section):
         "closed; a subflow's priority changes; the peer announces or removes an address; the "
         "virtual machine of `migrate` is stopped or resumed",
     )
-    of: str | None = Field(None, description="the path that the subflow is on")
+    of: str | None = Field(
+        None, description="the path that the subflow is on, or the node or address it leads to"
+    )
     after: Duration = Field(0.0, description="how long to wait then")
     do: Action = Field(description="MP_JOIN, close subflows, ADD_ADDR, REMOVE_ADDR, MP_PRIO")
     path: str = Field(description="the client's path that it is done with")
     to: str | None = Field(
-        None, description="of `add_subflow`: a node or an address; default: that of the connection"
+        None,
+        description="a node or an address: where a subflow is opened to, by default where the "
+        "connection was, or which subflows are closed or changed, by default all on the path",
     )
     port: int | None = Field(
         None, ge=1, le=65_535, strict=True, description="of `to`; default: the connection's"
@@ -53,8 +57,10 @@ class ScriptStep(Section):
             raise ValueError('say with "of" the path of the subflow whose priority changes')
         if self.after and self.when is None:
             raise ValueError('"after" goes with "when"')
-        if (self.to or self.port) and self.do != "add_subflow":
-            raise ValueError('"to" and "port" go with add_subflow')
+        if self.port and self.do != "add_subflow":
+            raise ValueError('"port" goes with add_subflow')
+        if self.to and self.do in ("announce", "remove"):
+            raise ValueError('"to" goes with add_subflow, close and set_backup')
         if self.backup is not None and self.do not in ("add_subflow", "set_backup"):
             raise ValueError('"backup" goes with add_subflow and set_backup')
         return self

@@ -88,6 +88,18 @@ class MigrateSpec(Section):
     tail: PositiveDuration = Field(5.0, description="how long the transfers go on after it")
 
 
+class MiddleboxSpec(Section):
+    """A download whose connection is led through a middlebox, or away from one; `mode` says
+    which: `insert`, `bypass`, `chain`."""
+
+    name: Literal["middlebox"]
+    at: Duration = Field(5.0, description="when the new subflow is opened")
+    old: Literal["close", "backup"] = Field(
+        "backup", description="what becomes of the old subflow once the new one is established"
+    )
+    end: PositiveDuration = Field(15.0, description="when the transfer ends")
+
+
 WorkloadSpec = Annotated[
-    DownloadSpec | BulkSpec | Iperf3Spec | MigrateSpec, Field(discriminator="name")
+    DownloadSpec | BulkSpec | Iperf3Spec | MigrateSpec | MiddleboxSpec, Field(discriminator="name")
 ]

@@ -203,7 +203,14 @@ class MigrateWorkload(Workload):
         for name in self._plan["told_of_move"]:
             os.kill(self._processes[name].pid, signal.SIGUSR2)
         self._phase("resumed")
+        if self._is_kernels():
+            at_ns = time.monotonic_ns() + round(self._plan["tunnel_s"] * 1e9)
+            self._stage.timetable.at(at_ns, self._leave_tunnel)
         self._end_after_a_while()
+
+    def _is_kernels(self) -> bool:
+        """Say whether the kernel's own path manager has MPTCP connections to move."""
+        return self._plan["transport"] == "mptcp" and self._stage.manager is None
 
     def _give_up(self, news: dict[str, Any]) -> None:
         """Leave the machine where it is, or where it never arrived."""
@@ -234,7 +241,11 @@ class MigrateWorkload(Workload):
         if event.kind == "subflow_established" and has_moved:
             self._story.setdefault("joined_s", []).append(self._now_s())
         is_used = self._stage.manager is not None and self._stage.manager.uses("a")
-        if self._tunnel is not None and has_moved and not is_used and not self._is_alone:
+        if has_moved and not is_used:
+            self._leave_tunnel()
+
+    def _leave_tunnel(self) -> None:
+        if self._tunnel is not None and not self._is_alone:
             self._is_alone = True
             self._story["tunnel_removed_s"] = self._now_s()
             self._tunnel.remove()

@@ -202,3 +202,21 @@ def test_a_step_without_a_connection_is_said(make):
     made = make({"at_s": 1.0, "do": "close", "path": "a"})
     made.timetable.call_due(1_000_000_001)
     assert made.log()[-1]["error"] == "the node has no MPTCP connection"
+
+
+def test_subflows_on_one_path_are_told_apart_by_where_they_lead(make):
+    """A connection is led through a middlebox: a subflow to it, and then the direct one goes."""
+    middlebox = End("10.0.4.2", 5001)
+    made = make(
+        {"when": "established", "of_address": "10.0.4.2", "do": "close", "path": "a",
+         "to": REMOTE.address},
+        {"when": "closed", "of_address": "10.0.4.2", "do": "close", "path": "a",
+         "to": "10.0.7.7"},
+    )  # fmt: skip
+    made.say(*begin())
+    assert made.kernel.done == []
+    made.say(Event("subflow_established", 7, A, middlebox))
+    assert made.kernel.done == [("destroy_subflow", 7, A, REMOTE)]
+    made.say(Event("subflow_closed", 7, A, middlebox))
+    said = "the connection has no subflow to 10.0.7.7 on the path a"
+    assert made.log()[-1]["error"] == said

@@ -147,3 +147,10 @@ def test_a_link_that_is_up_again_in_time_is_no_problem():
 def test_seeds_give_other_contents():
     flows = plan()["workload"]["flows"]
     assert flows[0]["seed"] != flows[1]["seed"]
+
+
+def test_the_kernels_own_path_manager_goes_by_endpoints():
+    made = plan(mptcp__path_manager="kernel")
+    assert made["path_manager"] is None
+    assert [one["path"] for one in made["endpoints"]] == ["a", "b"]
+    assert plan()["endpoints"] == plan(mode="tcp-proxy")["endpoints"] == []

@@ -51,6 +51,7 @@ def test_only_the_client_is_managed_in_userspace():
                 "at_s": 3.0,
                 "when": None,
                 "of": None,
+                "of_address": None,
                 "after_s": 0.0,
                 "do": "add_subflow",
                 "path": "3g",
@@ -81,7 +82,7 @@ def test_where_a_subflow_goes(to, address):
         ),
         (
             {"when": "closed", "of": "lte", "do": "close", "path": "wifi"},
-            'mptcp.script.0.of: "lte" is not a path of this network',
+            'mptcp.script.0.of: "lte" is no path, node or address of this network',
         ),
         (
             {"at": "1 s", "do": "add_subflow", "path": "3g", "to": "10.9.9.9"},
@@ -124,7 +125,8 @@ def test_endpoints_are_the_kernels_own():
         ({"at": "1 s", "of": "wifi", "do": "close", "path": "wifi"}, '"of" goes with "when"'),
         ({"when": "priority", "do": "close", "path": "wifi"}, 'say with "of" the path'),
         ({"at": "1 s", "after": "1 s", "do": "close", "path": "wifi"}, '"after" goes with "when"'),
-        ({"at": "1 s", "do": "close", "path": "wifi", "to": "proxy"}, "go with add_subflow"),
+        ({"at": "1 s", "do": "close", "path": "wifi", "port": 80}, "goes with add_subflow"),
+        ({"at": "1 s", "do": "remove", "path": "wifi", "to": "proxy"}, '"to" goes with'),
         ({"at": "1 s", "do": "close", "path": "wifi", "backup": True}, "go"),
         ({"at": "1 s", "do": "shut", "path": "wifi"}, "do"),
     ],
