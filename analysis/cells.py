@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.style import (
     MODES,
+    SCENES,
     SPARE_COLOURS,
     VARIANTS,
     ModeStyle,
@@ -146,7 +147,7 @@ def _look(values: dict[str, str], place: int, count: int) -> ModeStyle:
 
 
 def _sort_key(keys: list[str]) -> Callable[[tuple[str, ...]], list[tuple[float, float, str]]]:
-    modes = [*MODES, *VARIANTS]
+    modes = [*MODES, *VARIANTS, *SCENES]
 
     def one(key: str, text: str) -> tuple[float, float, str]:
         if key == "mode":

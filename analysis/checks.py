@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import link_checks, metrics, migration, ride
+from analysis import link_checks, metrics, middlebox, migration, ride
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
 
@@ -256,6 +256,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "path_manager": check_path_manager,
     "migration": migration.check_migration,
     "model": migration.check_model,
+    "middlebox": middlebox.check_middlebox,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

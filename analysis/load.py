@@ -20,6 +20,7 @@ from analysis.attempts import limit_to_attempts
 from analysis.packets import count_foreign, own_packets, packet_table
 from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
 from analysis.parse.mptcp_events import parse_mptcp_events
+from analysis.parse.nft import parse_nft
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
 from analysis.parse.reads import parse_reads
@@ -97,6 +98,7 @@ class RunDirectory:
             base_rtt=self._base_rtt(),
             script_log=self._script_log(),
             reads=self._reads(),
+            inspected=self._inspected(),
             blocks=self._blocks(),
             problems=self.problems,
             sources=sorted(self.sources),
@@ -284,7 +286,10 @@ class RunDirectory:
         """Read what the receivers of a migration read when."""
         parts = [tables.empty(tables.READ_COLUMNS)]
         workload = self.run.get("workload") or {}
-        for flow in workload["flows"] if workload.get("name") == "migrate" else []:
+        flows = workload["flows"] if workload.get("name") == "migrate" else []
+        if workload.get("name") == "middlebox":
+            flows = [{"name": "download", "peer": workload["receiver"]}]
+        for flow in flows:
             reads = self._read(f"migrate.{flow['name']}.reads.bin", parse_reads, None)
             if reads is not None:
                 frame = pd.DataFrame({"flow": flow["name"], "bytes": reads["bytes"]})
@@ -294,6 +299,12 @@ class RunDirectory:
                 )
                 parts.append(tables.with_keys(frame.astype(tables.READ_COLUMNS), origin, t_ns))
         return tables.concat(parts)
+
+    def _inspected(self) -> dict[str, dict[str, int]]:
+        """Read what the middleboxes counted."""
+        nodes = (self.run.get("workload") or {}).get("middleboxes") or {}
+        none: dict[str, int] = {}
+        return {node: self._read(f"{node}.nft.json", parse_nft, none) for node in nodes}
 
     def _blocks(self) -> pd.DataFrame | None:
         """Read the time-stamped blocks, if the workload recorded some."""

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import curves, migration_figures, per_cell, progress, timelines
+from analysis import curves, middlebox_figures, migration_figures, per_cell, progress, timelines
 from analysis.answer import cell_table
 from analysis.files import replace_directory, write_figure, write_table
 from analysis.metrics import Gap, stalls
@@ -34,6 +34,7 @@ CAPTIONS = {
     "transfers": "What client and machine read during the migration, one run of each cell.",
     "migration_times": "How long the client got nothing, and how long the migration took.",
     "round_trips": "Round trip between machine and client before and after the move.",
+    "middleboxes": "What the middleboxes got to see of the connection, one run of each cell.",
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -103,6 +104,9 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
         yield "transfers", migration_figures.transfers_figure(sweep, *tables, phases)
         yield "migration_times", migration_figures.times_figure(sweep)
         yield "round_trips", migration_figures.round_trip_figure(sweep)
+    if "middlebox_bytes" in results.table_names():
+        seen = results.gather("middlebox_bytes")
+        yield "middleboxes", middlebox_figures.middlebox_figure(sweep, seen)
     if "blocks" in results.table_names():
         blocks = results.gather("blocks", columns=["latency_ms"])
         yield "application_latency", curves.latency_figure(sweep, blocks)

@@ -21,7 +21,7 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from analysis import metrics, migration, plots, ride
+from analysis import metrics, middlebox, migration, plots, ride
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
@@ -112,6 +112,8 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
 
 
 def _migration_tables(frames: Frames, end_s: float) -> dict[str, pd.DataFrame]:
+    if middlebox.is_middlebox_run(frames):
+        return {"middlebox_bytes": middlebox.bytes_over_time(frames)}
     if not migration.is_migration(frames):
         return {}
     return {
@@ -153,6 +155,7 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
         "virtual_s": frames.manifest.get("virtual_s"),
         "wall_s": frames.manifest.get("wall_s"),
         **migration.summary(frames),
+        **middlebox.summary(frames),
     }
 
 

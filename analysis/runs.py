@@ -18,10 +18,10 @@ from testbed.errors import SpecError
 # Beside the statuses of manifest.json: a run without one is still running or was killed.
 UNFINISHED, NOT_STARTED = "unfinished", "not started"
 NUMBERS = ["virtual_s", "wall_s", "goodput_mbps", "download_s", "handover_gap_max_s"]
-# What only a migration has.
+# What only a migration or a middlebox has.
 MIGRATION_NUMBERS = [
     "gap_s", "upload_gap_s", "settling_gap_s", "stop_and_copy_s", "migration_s",
-    "model_migration_s", "rtt_before_ms", "rtt_after_ms",
+    "model_migration_s", "rtt_before_ms", "rtt_after_ms", "fraction_via_middlebox_after",
 ]  # fmt: skip
 
 

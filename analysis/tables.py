@@ -115,7 +115,8 @@ class Frames:
         mptcp_events: what the kernel said of connections and subflows;
         base_rtt: asked and measured RTT of each path before the workload, us;
         script_log: what a path manager with a script saw and did;
-        reads: what the receivers of a migration read when.
+        reads: what the receivers of a migration read when;
+        inspected: bytes that each middlebox counted, by direction of a connection.
         blocks: latency of each block of the application, where it was recorded.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
@@ -138,6 +139,7 @@ class Frames:
     mptcp_events: pd.DataFrame = field(default_factory=lambda: empty(MPTCP_EVENT_COLUMNS))
     base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
     script_log: list[dict[str, Any]] = field(default_factory=list)
+    inspected: dict[str, dict[str, int]] = field(default_factory=dict)
     reads: pd.DataFrame = field(default_factory=lambda: empty(READ_COLUMNS))
     blocks: pd.DataFrame | None = None
     problems: list[str] = field(default_factory=list)

@@ -127,3 +127,14 @@ def test_a_wide_area_link_that_fails_leaves_the_machine_where_it_is(migrate):
         "the machine did not move: the memory could not be sent: "
     )
     assert run["sha256_ok"]
+
+
+def test_the_kernels_own_path_manager_can_move_connections_too(migrate):
+    found, done = migrate(
+        "--variant", "mptcp-make-before-break,mptcp-break-before-make",
+        "--set", "mptcp.path_manager=kernel",
+    )  # fmt: skip
+    assert done.returncode == 0, found
+    for run in found.values():
+        assert run["sha256_ok"]
+        assert run["gap_s"] <= run["stop_and_copy_s"] + 0.3

@@ -14,7 +14,7 @@ from analysis import curves, per_cell, progress, style, timelines
 from analysis.files import write_figure
 from analysis.overview import figures, stalls_of
 from analysis.runs import read_results
-from analysis.style import MODES, VARIANTS
+from analysis.style import MODES, SCENES, VARIANTS
 from analysis.sweep import sweep_of
 from tests.unit.overview_synthetic import Run, modes, write_results
 
@@ -312,7 +312,7 @@ def test_stations_that_differ_between_seeds_are_shaded_each(tmp_path):
     }
 
 
-@pytest.mark.parametrize("table", [MODES, VARIANTS])
+@pytest.mark.parametrize("table", [MODES, SCENES, VARIANTS])
 def test_modes_are_told_apart_without_colour(table):
     looks = [(str(look.line), look.marker) for look in table.values()]
 
