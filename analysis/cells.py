@@ -7,7 +7,15 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
-from analysis.style import MODES, SPARE_COLOURS, ModeStyle, mode_style, ordered_style
+from analysis.style import (
+    MODES,
+    SCENES,
+    SPARE_COLOURS,
+    VARIANTS,
+    ModeStyle,
+    mode_style,
+    ordered_style,
+)
 from testbed.units import RATE_UNITS, SIZE_UNITS, TIME_UNITS
 
 REPLICATES = ("seed", "repetition")  # runs that differ in these alone are repetitions
@@ -139,7 +147,7 @@ def _look(values: dict[str, str], place: int, count: int) -> ModeStyle:
 
 
 def _sort_key(keys: list[str]) -> Callable[[tuple[str, ...]], list[tuple[float, float, str]]]:
-    modes = list(MODES)
+    modes = [*MODES, *VARIANTS, *SCENES]
 
     def one(key: str, text: str) -> tuple[float, float, str]:
         if key == "mode":

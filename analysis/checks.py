@@ -10,7 +10,15 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import datacenter, datacenter_checks, link_checks, metrics, ride
+from analysis import (
+    datacenter,
+    datacenter_checks,
+    link_checks,
+    metrics,
+    middlebox,
+    migration,
+    ride,
+)
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
 
@@ -154,6 +162,8 @@ def check_paths(frames: Frames) -> list[Reason]:
         flows = frames.subflows[frames.subflows["path"] == name]
         flows = flows[flows["is_mptcp"]] if is_mptcp_run(frames) else flows
         carried = int(frames.data.loc[frames.data["path"] == name, "new_bytes"].sum())
+        if name in frames.run.get("possible_use", []):
+            continue  # as a script has it, by what happens: see check_path_manager
         used_s = use.seconds_within(*span) if use else 0.0
         evidence = {"path": name, "covered_s": round(used_s, 3), "new_bytes": carried}
         if use is None and carried:
@@ -173,6 +183,16 @@ def check_paths(frames: Frames) -> list[Reason]:
 def _may_be_silent(frames: Frames, flows: pd.DataFrame) -> bool:
     """Say whether all subflows are backups, in a run that does not say when they are used."""
     return "expected_use" not in frames.run and {*flows["subflow"]} <= _backup_subflows(frames)
+
+
+def check_path_manager(frames: Frames) -> list[Reason]:
+    """Every step of a path manager's script that was due was carried out."""
+    found = []
+    for line in frames.script_log:
+        if error := line.get("error"):
+            what = f"the path manager could not {line['do']} {line['path']} at {line['t_s']:.3f} s"
+            found.append(suspect("path_manager", f"{what}: {error}", **line))
+    return found
 
 
 def check_transport(frames: Frames) -> list[Reason]:
@@ -244,6 +264,10 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "fallback": check_fallback,
     "transport": check_transport,
     "paths": check_paths,
+    "path_manager": check_path_manager,
+    "migration": migration.check_migration,
+    "model": migration.check_model,
+    "middlebox": middlebox.check_middlebox,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

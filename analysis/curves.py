@@ -28,7 +28,7 @@ def goodput_curves(sweep: Sweep, key: str) -> Figure:
              "runs, bars reach from the first to the third quartile, points are runs.",
              *sweep.caveats()]  # fmt: skip
     series = series_of(sweep.cells, key)
-    scale, unit = _axis_unit([cell.values[key] for cell in sweep.cells])
+    scale, unit = axis_unit([cell.values[key] for cell in sweep.cells])
     with style.settings():
         handles = [Line2D([], [], color=look.colour, linestyle=look.line, marker=look.marker,
                           label=label)
@@ -135,7 +135,7 @@ def _draw_goodput_curve(axes: Axes, at: list[float], cells: list[Cell], look: An
                       color=colour, alpha=0.8, zorder=4)  # fmt: skip
 
 
-def _axis_unit(texts: list[str]) -> tuple[float, str]:
+def axis_unit(texts: list[str]) -> tuple[float, str]:
     """Return the unit for an axis: the one that all values are given in, else that of the kind."""
     units = {text.strip().lstrip("-0123456789.eE+").strip() for text in texts}
     found = quantity(texts[0])

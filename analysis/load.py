@@ -21,8 +21,10 @@ from analysis.datacenter import is_datacenter
 from analysis.packets import count_foreign, own_packets, packet_table
 from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
 from analysis.parse.mptcp_events import parse_mptcp_events
+from analysis.parse.nft import parse_nft
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
+from analysis.parse.reads import parse_reads
 from analysis.parse.ss import parse_ss
 from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
 from analysis.survey import Survey, Surveyor
@@ -62,6 +64,9 @@ class RunDirectory:
         if not self.paths and not is_datacenter(self.run):
             raise RunInvalid(f"{path.name}: run.json names no path, plan the run again")
         self.manifest = self._required_json("manifest.json")
+        done = [e for e in self.manifest.get("events") or [] if e.get("is_of_workload")]
+        if done:
+            self.run["events"] = [*(self.run.get("events") or []), *done]
         self.run_id = str(self.run.get("run_id", path.resolve().name))
         # A double of Unix seconds is exact to about 0.2 us only, so whole ns if they are there.
         seconds = float(self.manifest.get("started_unix_s") or 0)
@@ -92,6 +97,9 @@ class RunDirectory:
             link_samples=self._link_samples(),
             mptcp_events=self._mptcp_events(),
             base_rtt=self._base_rtt(),
+            script_log=self._script_log(),
+            reads=self._reads(),
+            inspected=self._inspected(),
             blocks=self._blocks(),
             problems=self.problems,
             sources=sorted(self.sources),
@@ -177,7 +185,9 @@ class RunDirectory:
             for path in self.paths
             if path["node"] == place["node"] and path["interface"] != place["interface"]
         ]
-        return [address for other in others for address in path_addresses(other)]
+        mine = path_addresses(place)
+        found = [address for other in others for address in path_addresses(other)]
+        return [address for address in found if address not in mine]
 
     def _chunks(self, file: str, problems: list[str]) -> Iterator[Chunk]:
         """Yield the chunks of raw/FILE; a file that is malformed ends early, with a problem."""
@@ -263,6 +273,40 @@ class RunDirectory:
                 parts.append(tables.mptcp_event_rows(events, origin))
         return tables.concat(parts)
 
+    def _script_log(self) -> list[dict[str, Any]]:
+        """Read what a path manager with a script saw and did."""
+        manager = self.run.get("path_manager")
+        none: list[dict[str, Any]] = []
+        return (
+            self._read(f"{manager['node']}.path_manager.jsonl", _json_lines, none)
+            if manager
+            else []
+        )
+
+    def _reads(self) -> pd.DataFrame:
+        """Read what the receivers of a migration read when."""
+        parts = [tables.empty(tables.READ_COLUMNS)]
+        workload = self.run.get("workload") or {}
+        flows = workload["flows"] if workload.get("name") == "migrate" else []
+        if workload.get("name") == "middlebox":
+            flows = [{"name": "download", "peer": workload["receiver"]}]
+        for flow in flows:
+            reads = self._read(f"migrate.{flow['name']}.reads.bin", parse_reads, None)
+            if reads is not None:
+                frame = pd.DataFrame({"flow": flow["name"], "bytes": reads["bytes"]})
+                t_ns = reads["t_ns"].astype(np.int64) - self.start_ns
+                origin = self._origin(
+                    flow["peer" if flow["name"] == "download" else "machine"]["node"]
+                )
+                parts.append(tables.with_keys(frame.astype(tables.READ_COLUMNS), origin, t_ns))
+        return tables.concat(parts)
+
+    def _inspected(self) -> dict[str, dict[str, int]]:
+        """Read what the middleboxes counted."""
+        nodes = (self.run.get("workload") or {}).get("middleboxes") or {}
+        none: dict[str, int] = {}
+        return {node: self._read(f"{node}.nft.json", parse_nft, none) for node in nodes}
+
     def _blocks(self) -> pd.DataFrame | None:
         """Read the time-stamped blocks, if the workload recorded some."""
         workload = self.run.get("workload") or {}
@@ -291,5 +335,6 @@ def _json_lines(raw: bytes) -> list[dict[str, Any]]:
 
 
 def path_addresses(path: dict[str, Any]) -> list[str]:
-    """Return the addresses that a path's interface has at some time in the run."""
-    return list(path.get("addresses") or [path["address"]])
+    """Return the addresses that a path's interface has, or carries, at some time in the run."""
+    own = list(path.get("addresses") or [path["address"]])
+    return own + list(path.get("tunnelled") or [])

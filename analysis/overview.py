@@ -12,7 +12,15 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import curves, datacenter_figures, per_cell, progress, timelines
+from analysis import (
+    curves,
+    datacenter_figures,
+    middlebox_figures,
+    migration_figures,
+    per_cell,
+    progress,
+    timelines,
+)
 from analysis.answer import cell_table
 from analysis.datacenter import is_datacenter
 from analysis.files import replace_directory, write_figure, write_table
@@ -38,6 +46,10 @@ CAPTIONS = {
     "handover_gaps": "Handover gaps: the longest times without goodput around changes of coverage.",
     "bytes_per_path": "Which path brought how much of the application's bytes.",
     **datacenter_figures.CAPTIONS,
+    "transfers": "What client and machine read during the migration, one run of each cell.",
+    "migration_times": "How long the client got nothing, and how long the migration took.",
+    "round_trips": "Round trip between machine and client before and after the move.",
+    "middleboxes": "What the middleboxes got to see of the connection, one run of each cell.",
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -104,6 +116,15 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
         yield "handover_gaps", per_cell.handover_gaps_figure(sweep, gaps)
     if any(f"bytes_{path}" in sweep.runs for path in sweep.facts.paths):
         yield "bytes_per_path", per_cell.bytes_per_path_figure(sweep)
+    if "transfers" in results.table_names():
+        tables = (results.gather("transfers"), results.gather("precopy_rounds"))
+        phases = {record.name: record.summary.get("phases") or {} for record in results.records}
+        yield "transfers", migration_figures.transfers_figure(sweep, *tables, phases)
+        yield "migration_times", migration_figures.times_figure(sweep)
+        yield "round_trips", migration_figures.round_trip_figure(sweep)
+    if "middlebox_bytes" in results.table_names():
+        seen = results.gather("middlebox_bytes")
+        yield "middleboxes", middlebox_figures.middlebox_figure(sweep, seen)
     if "blocks" in results.table_names():
         blocks = results.gather("blocks", columns=["latency_ms"])
         yield "application_latency", curves.latency_figure(sweep, blocks)

@@ -22,7 +22,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
-from analysis import datacenter, datacenter_figures, metrics, plots, ride
+from analysis import datacenter, datacenter_figures, metrics, middlebox, migration, plots, ride
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
@@ -96,6 +96,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     blocks = {} if frames.blocks is None else {"blocks": frames.blocks}
     return {
         **blocks,
+        **_migration_tables(frames, end_s),
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
@@ -116,6 +117,17 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "coverage_use": metrics.coverage_use(frames.data, ride.coverages(frames.run), end_s),
         "round_trip_times": metrics.round_trip_times(frames.sockets),
         "retransmissions": metrics.retransmissions(frames.sockets),
+    }
+
+
+def _migration_tables(frames: Frames, end_s: float) -> dict[str, pd.DataFrame]:
+    if middlebox.is_middlebox_run(frames):
+        return {"middlebox_bytes": middlebox.bytes_over_time(frames)}
+    if not migration.is_migration(frames):
+        return {}
+    return {
+        "transfers": migration.transfers(frames, end_s),
+        "precopy_rounds": migration.rounds(frames),
     }
 
 
@@ -160,6 +172,8 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         "verdict_reasons": [reason.message for reason in verdict.reasons],
         "virtual_s": frames.manifest.get("virtual_s"),
         "wall_s": frames.manifest.get("wall_s"),
+        **migration.summary(frames),
+        **middlebox.summary(frames),
     }
 
 

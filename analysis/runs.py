@@ -19,6 +19,11 @@ from testbed.errors import SpecError
 # Beside the statuses of manifest.json: a run without one is still running or was killed.
 UNFINISHED, NOT_STARTED = "unfinished", "not started"
 NUMBERS = ["virtual_s", "wall_s", "goodput_mbps", "download_s", "handover_gap_max_s"]
+# What only a migration or a middlebox has.
+MIGRATION_NUMBERS = [
+    "gap_s", "upload_gap_s", "settling_gap_s", "stop_and_copy_s", "migration_s",
+    "model_migration_s", "rtt_before_ms", "rtt_after_ms", "fraction_via_middlebox_after",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -110,6 +115,7 @@ class RunRecord:
             "verdict_reasons": self.reasons,
             **{name: about.get(name, self.manifest.get(name)) for name in NUMBERS},
             **{name: about[name] for name in datacenter.NUMBERS if name in about},
+            **{name: about[name] for name in MIGRATION_NUMBERS if name in about},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
 
@@ -175,7 +181,7 @@ class Results:
         last = [name for name in columns if name.startswith("bytes_")]
         columns = [name for name in columns if name not in last] + last
         table = pd.DataFrame(rows, columns=columns)
-        for name in NUMBERS:
+        for name in [*NUMBERS, *(one for one in MIGRATION_NUMBERS if one in table)]:
             table[name] = pd.to_numeric(table[name]).astype("Float64")
         for name in ("seed", "repetition", *last):  # a seed has 64 bits
             table[name] = pd.array([row.get(name) for row in rows], dtype="UInt64")

@@ -53,6 +53,19 @@ MODES = {
     "mptcp-backup": ModeStyle("MPTCP, 3G as backup", "#CC79A7", (0, (8, 1.2)), "D"),
     "mptcp-single": ModeStyle("MPTCP, one path at a time", "#D55E00", (0, (6, 1, 1, 1, 1, 1)), "P"),
 }
+# Of a migration, which are never in one figure with the modes.
+VARIANTS = {
+    "mptcp-make-before-break": ModeStyle("MPTCP, make before break", "#009E73", "-", "o"),
+    "mptcp-break-before-make": ModeStyle("MPTCP, break before make", "#0072B2", (0, (8, 1.2)), "D"),
+    "tcp-renumbered": ModeStyle("TCP, address changes", "#777777", (0, (5, 1, 1, 1)), "s"),
+    "tcp-l2-tunnel": ModeStyle("TCP, address kept by a tunnel", "#D55E00", (0, (4, 1.6)), "^"),
+    "tcp-proxy": ModeStyle("TCP through a proxy", "#E69F00", (0, (1, 1.2)), "v"),
+}
+SCENES = {
+    "insert": ModeStyle("through a middlebox", "#CC79A7", "-", "o"),
+    "bypass": ModeStyle("away from a middlebox", "#0072B2", (0, (8, 1.2)), "D"),
+    "chain": ModeStyle("through two middleboxes", "#E69F00", (0, (4, 1.6)), "^"),
+}
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
@@ -84,8 +97,8 @@ def settings() -> AbstractContextManager[None]:
 
 
 def mode_style(mode: str) -> ModeStyle | None:
-    """Return the style of a mode; None if it is not in the table."""
-    return MODES.get(mode)
+    """Return the style of a mode, a variant or a scene; None if it is in no table."""
+    return MODES.get(mode) or VARIANTS.get(mode) or SCENES.get(mode)
 
 
 def ordered_style(label: str, place: int, count: int) -> ModeStyle:

@@ -55,6 +55,7 @@ LINK_SAMPLE_COLUMNS = {
         ("delivered_bytes", "opportunities", "busy_ns", "backlog", "dropped_full"), "int64"
     ),
 }
+READ_COLUMNS = {"flow": "str", "bytes": "int64"}
 MPTCP_EVENT_COLUMNS = {
     "event": "str",
     "token": "str",
@@ -113,6 +114,9 @@ class Frames:
         captures: statistics of the captures; link_samples: link counters over time;
         mptcp_events: what the kernel said of connections and subflows;
         base_rtt: asked and measured RTT of each path before the workload, us;
+        script_log: what a path manager with a script saw and did;
+        reads: what the receivers of a migration read when;
+        inspected: bytes that each middlebox counted, by direction of a connection.
         blocks: latency of each block of the application, where it was recorded.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
@@ -134,6 +138,9 @@ class Frames:
     link_samples: pd.DataFrame = field(default_factory=lambda: empty(LINK_SAMPLE_COLUMNS))
     mptcp_events: pd.DataFrame = field(default_factory=lambda: empty(MPTCP_EVENT_COLUMNS))
     base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
+    script_log: list[dict[str, Any]] = field(default_factory=list)
+    inspected: dict[str, dict[str, int]] = field(default_factory=dict)
+    reads: pd.DataFrame = field(default_factory=lambda: empty(READ_COLUMNS))
     blocks: pd.DataFrame | None = None
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)

@@ -6,7 +6,9 @@ from typing import Any
 from analysis import ride, style
 
 COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
-WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer"}
+WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer",
+             "migrate": "migration of a virtual machine",
+             "middlebox": "download past middleboxes"}  # fmt: skip
 MAX_PATHS = 6  # that a figure can tell apart
 
 
@@ -37,6 +39,8 @@ def task(run: dict[str, Any], has_size: bool = True) -> str:
 def subject(run: dict[str, Any], has_size: bool = True) -> str:
     """Return what was done in which network, such as "download of 10 MB over WiFi and 3G"."""
     labels = [style.path_style(path).label for path in path_order(run)[::-1]]
+    if (run.get("workload") or {}).get("name") == "migrate":
+        return task(run)  # its paths are the two places
     over = " and ".join(labels) if len(labels) <= MAX_PATHS else f"{len(labels)} paths"
     return task(run, has_size) + (f" over {over}" if labels else "")
 

@@ -32,6 +32,7 @@ from testbed.emulation.mptcp import (
     sysctls,
 )
 from testbed.emulation.network import Network
+from testbed.emulation.path_manager import ScriptedPathManager
 from testbed.errors import CommandError, TestbedError
 from testbed.rundir import write_json
 from testbed.target_facts import (
@@ -43,7 +44,7 @@ from testbed.target_facts import (
 )
 from testbed.timetable import Timetable, new_timer, set_timer
 from testbed.workloads import workload_class
-from testbed.workloads.base import Workload
+from testbed.workloads.base import Stage, Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
 CONGESTION_CONTROLS = "net.ipv4.tcp_available_congestion_control"
@@ -73,8 +74,9 @@ class Run:
         self._raw = folder / "raw"
         self._start_ns = 0
         self._event_log: list[dict[str, Any]] = []
-        self._mptcp_events: dict[int, MptcpEventsCollector] = {}
+        self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager] = {}
         self._texts: list[SsText] = []
+        self._manager: ScriptedPathManager | None = None
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
@@ -113,6 +115,10 @@ class Run:
             self._client.keep_only(self._plan["paths_at_start"])
         self._workload: Workload = kind(self._plan["workload"], self._network, self._raw)
         self._workload.address_of = self._client.address_of if self._client else None
+        if (said := self._plan.get("path_manager")) and self._client is not None:
+            log = self._raw / f"{said['node']}.path_manager.jsonl"
+            paths = topology["paths"]
+            self._manager = ScriptedPathManager(self._client, paths, said["script"], log)
 
     def _make_client(self) -> MultipathClient:
         """Return the node whose paths come and go, with all of them."""
@@ -126,6 +132,9 @@ class Run:
         captures = stack.enter_context(ExitStack())
         self._start_captures(captures)
         samplers = self._start_samplers(stack)
+        if self._manager is not None:
+            stack.callback(self._manager.close)
+            self._listeners[self._manager.fileno()] = self._manager
         self._workload.start_servers(stack)
         self._record("start")
         self._start_ns = (time.monotonic_ns() // START_STEP_NS + 1) * START_STEP_NS
@@ -193,7 +202,7 @@ class Run:
         for name in collectors["mptcp_events"]["nodes"]:
             events = MptcpEventsCollector(nodes[name], self._raw / f"{name}.mptcp_events.bin")
             stack.callback(events.close)
-            self._mptcp_events[events.fileno()] = events
+            self._listeners[events.fileno()] = events
         written = collectors.get("ss_text", collectors["ss"])["nodes"]
         self._texts = [SsText(nodes[name], self._raw) for name in written]
         return samplers
@@ -225,6 +234,11 @@ class Run:
             lambda: report("measure", self._elapsed_s()),
         )
         self._plan_texts(timetable)
+        if self._manager is not None:
+            self._manager.start(timetable, start_ns)
+        if self._client is not None:
+            change = partial(self._carry_out_own, changer)
+            self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 
     def _plan_texts(self, timetable: Timetable) -> None:
@@ -242,6 +256,12 @@ class Run:
         self._event_log.append({**event, "done_s": done_s})
         self._workload.after_change(event)
 
+    def _carry_out_own(self, changer: Changer, change: dict[str, Any]) -> None:
+        """Carry out a change that the workload decides upon when it is due."""
+        self._carry_out_event(
+            changer, {**change, "at_s": self._elapsed_s(), "is_of_workload": True}
+        )
+
     def _elapsed_s(self) -> float:
         return (time.monotonic_ns() - self._start_ns) / 1e9
 
@@ -253,10 +273,10 @@ class Run:
             timetable.call_due(time.monotonic_ns())
             set_timer(timer, min(timetable.next_ns() or deadline_ns, deadline_ns))
             watched = self._workload.watched()
-            ready, _, _ = select.select([timer, *watched, *self._mptcp_events], [], [])
+            ready, _, _ = select.select([timer, *watched, *self._listeners], [], [])
             for descriptor in ready:
-                if descriptor in self._mptcp_events:
-                    self._mptcp_events[descriptor].take()
+                if descriptor in self._listeners:
+                    self._listeners[descriptor].take()
             if not {*watched}.isdisjoint(ready):
                 ended_ns = time.monotonic_ns()
                 if self._workload.is_done():

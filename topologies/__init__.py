@@ -5,13 +5,17 @@ from testbed.topology import Topology
 from topologies.dual_homed_fat_tree import DualHomedFatTree
 from topologies.fat_tree import FatTree
 from topologies.leaf_spine import LeafSpine
+from topologies.middlebox import Middlebox
 from topologies.underground import Underground
 from topologies.vl2 import Vl2
+from topologies.wide_area import WideArea
 
 TOPOLOGIES: dict[str, type[Topology]] = {
     "dual_homed_fat_tree": DualHomedFatTree,
     "fat_tree": FatTree,
     "leaf_spine": LeafSpine,
+    "middlebox": Middlebox,
     "underground": Underground,
     "vl2": Vl2,
+    "wide_area": WideArea,
 }

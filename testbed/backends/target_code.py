@@ -23,6 +23,7 @@ PARTS = (
     "emulation",
     "errors.py",
     "netlink",
+    "precopy.py",
     "process.py",
     "rundir.py",
     "runner.py",

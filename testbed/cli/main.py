@@ -19,6 +19,8 @@ COMMANDS = {
     "grin": "testbed.cli.grin:grin",
     "kernel": "testbed.cli.kernel:kernel",
     "lab": "testbed.cli.lab:lab",
+    "middlebox": "testbed.cli.middlebox:middlebox",
+    "migrate": "testbed.cli.migrate:migrate",
     "offload": "testbed.cli.offload:offload",
     "report": "testbed.cli.report:report",
     "resume": "testbed.cli.resume:resume",

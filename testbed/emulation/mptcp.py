@@ -119,6 +119,15 @@ class MultipathClient:
         if name in self._flags:
             self._endpoints().add_endpoint(self._endpoint(name))
 
+    def leave_by(self, name: str, other: str) -> None:
+        """Let what comes from the address on a path leave by another path's interface."""
+        number, index = self._numbers[name], self._index(name)
+        for place in ({"table": self._table(name)}, {"metric": 100 * number}):
+            self.node.rtnl.add(
+                route.delete_route(ANYWHERE, 0, index, **place), f"leave the path {name}"
+            )
+        self._route(name, other)
+
     def endpoint_add(self, name: str, flags: tuple[str, ...]) -> None:
         """Add an endpoint for a path."""
         self._flags[name] = flags
@@ -138,14 +147,20 @@ class MultipathClient:
 
     def _add_routes(self, name: str) -> None:
         """Add the default routes by this path: for its own address, and for all others."""
-        link, number, index = self._links[name], self._numbers[name], self._index(name)
+        self._route(name, name)
+
+    def _route(self, name: str, by: str) -> None:
+        """Add the default routes of a path, through the interface of it or of another one."""
+        link, number, index = self._links[by], self._numbers[name], self._index(by)
         is_a = link["a"] == self.node.name
         gateway = link["b_address"] if is_a else link["a_address"]
         # A route with a source address goes when the address goes.
         source = self.address_of(name)
         for place in ({"table": self._table(name)}, {"metric": 100 * number}):
             self.node.rtnl.add(
-                route.new_route(ANYWHERE, 0, index, gateway, source=source, **place),
+                route.new_route(
+                    ANYWHERE, 0, index, gateway, source=source, is_onlink=by != name, **place
+                ),
                 f"route by the path {name}",
             )
         self.node.rtnl.flush()

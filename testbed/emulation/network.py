@@ -89,6 +89,7 @@ class Network:
                 MAC,
                 namespace_fd=a.namespace.fd,
                 is_up=True,
+                mtu_bytes=link.get("mtu_bytes"),
             ),
             what,
         )

@@ -21,12 +21,16 @@ from testbed.plan.datacenter import (
 )
 from testbed.plan.events import give_addresses, ride_changes, spec_changes
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
+from testbed.plan.middlebox import middlebox_use, scene_of
+from testbed.plan.migrate import migration_use, variant_of
 from testbed.plan.modes import FULL, Situation, Use, use_paths
+from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
 from testbed.plan.ride import Ride, make_ride, usable_spans
 from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
+from testbed.spec.workloads import MiddleboxSpec, MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -115,21 +119,24 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
-    use = use_paths(spec.mode or FULL, situation)
+    use = _use(spec, plain, situation)
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
     give_addresses(changes, plain)
     _seed_losses(plain, changes, seed)
+    manager = plan_path_manager(spec, plain, use)
     return {
         **_head(spec, plain, use.transport, seed),
-        "sysctls": {"*": _buffers(spec)},
+        "sysctls": _sysctls(spec, manager),
         "mptcp": _mptcp(spec),
-        "endpoints": _endpoints(spec, use, plain),
+        "endpoints": [] if manager else _endpoints(spec, use, plain),
+        "path_manager": manager,
         "paths_at_start": use.at_start,
         "ride": asdict(ride) if ride else None,
         "coverage": {plain["paths"][0]["name"]: ride.stations} if ride else {},
-        "expected_use": use.expected,
+        "expected_use": {} if manager else use.expected,
+        "possible_use": _possible_use(spec, manager, plain),
         "events": changes,
         "workload": plan_workload(spec, plain, use, seed),
         "captures": _captures(spec, plain),
@@ -143,7 +150,7 @@ def _head(spec: ExperimentSpec, plain: dict[str, Any], transport: str, seed: int
         "experiment": spec.name,
         "seed": seed,
         "duration_s": spec.duration,
-        "mode": spec.mode or FULL,
+        "mode": _mode(spec),
         "transport": transport,
         "topology": plain,
     }
@@ -174,6 +181,30 @@ def _plan_datacenter(
         "captures": _captures(spec, plain),
         "collectors": datacenter_collectors(spec, plain),
     }
+
+
+def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
+    if isinstance(spec.workload, MigrateSpec):
+        return migration_use(spec, plain)
+    if isinstance(spec.workload, MiddleboxSpec):
+        return middlebox_use(spec, plain)
+    return use_paths(spec.mode or FULL, now)
+
+
+def _mode(spec: ExperimentSpec) -> str:
+    """Return what figures call a run: its mode, or the variant of its migration."""
+    if isinstance(spec.workload, MiddleboxSpec):
+        return scene_of(spec)
+    return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
+
+
+def _possible_use(
+    spec: ExperimentSpec, manager: dict[str, Any] | None, plain: dict[str, Any]
+) -> list[str]:
+    """Return the paths that may carry data or not, as what happens in the run has it."""
+    if isinstance(spec.workload, MigrateSpec):
+        return [path["name"] for path in plain["paths"]]
+    return possible_use(manager, plain) if manager else []
 
 
 def build_topology(spec: ExperimentSpec) -> Topology:
@@ -244,9 +275,18 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
                 link[direction]["loss_seed"] = int.from_bytes(digest.digest()[:8], "big")
 
 
+def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """Return the sysctls of all nodes, and who manages the paths of one."""
+    found: dict[str, dict[str, Any]] = {"*": _buffers(spec)}
+    if manager is not None:
+        found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
+    return found
+
+
 def _mptcp(spec: ExperimentSpec) -> dict[str, Any]:
     return {
-        **spec.mptcp.model_dump(exclude={"endpoints"}),
+        **spec.mptcp.model_dump(exclude={"endpoints", "script"}),
+        "path_manager": "kernel",
         "congestion_control": spec.tcp.congestion_control,
     }
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from testbed import content
 from testbed.errors import PlanError
+from testbed.plan.middlebox import plan_middlebox
+from testbed.plan.migrate import plan_migration
 from testbed.plan.modes import Use
 from testbed.render import render
 from testbed.spec.model import ExperimentSpec
@@ -38,7 +40,7 @@ def plan_workload(
             f"{spec.topology_name} has a client with paths; use one of {', '.join(PLANNERS)}"
         )
     plan = PLANNERS[spec.workload.name](spec, topology, seed)
-    plan |= _source(plan, topology, use) if "flows" in plan or "streams" in plan else {}
+    plan |= _source(plan, topology, use) if spec.workload.name in ("bulk", "iperf3") else {}
     return {
         "name": spec.workload.name,
         "transport": use.transport,
@@ -132,6 +134,8 @@ PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, An
     "download": _download,
     "bulk": _bulk,
     "iperf3": _iperf3,
+    "migrate": plan_migration,
+    "middlebox": plan_middlebox,
 }
 
 

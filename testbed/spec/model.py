@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from testbed.spec.events import EndpointFlag, Event, Fraction
+from testbed.spec.path_manager import ScriptStep
 from testbed.spec.quantities import (
     BufferSize,
     Duration,
@@ -80,7 +81,10 @@ class LimitsSpec(Section):
 class MptcpSpec(Section):
     """MPTCP on every host."""
 
-    path_manager: Literal["kernel"] = Field("kernel", description="net.mptcp.path_manager")
+    path_manager: Literal["kernel", "userspace"] = Field(
+        "kernel", description="of the client: the kernel's own, or one that follows `script`"
+    )
+    script: list[ScriptStep] = Field([], description="what a path manager in userspace does")
     scheduler: str = Field("default", description="net.mptcp.scheduler")
     limits: LimitsSpec = Field(LimitsSpec(), description="of the path manager")
     endpoints: dict[str, list[EndpointFlag]] = Field(
@@ -89,6 +93,12 @@ class MptcpSpec(Section):
     stale_loss_count: int = Field(
         4, ge=0, le=1000, strict=True, description="net.mptcp.stale_loss_cnt"
     )
+
+    @model_validator(mode="after")
+    def _has_who_follows(self) -> "MptcpSpec":
+        if self.script and self.path_manager != "userspace":
+            raise ValueError("a script is followed by the path manager userspace only")
+        return self
 
 
 # Ethernet, IPv4 and TCP headers with all options take 134 bytes at most.

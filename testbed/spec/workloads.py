@@ -131,6 +131,42 @@ class ShuffleSpec(_FlowsSpec):
 
 
 TRAFFIC = (PermutationSpec, IncastSpec, AllToAllSpec, ShuffleSpec)
+
+
+class MigrateSpec(Section):
+    """A virtual machine moves to another datacenter during a download and an upload; `mode` says
+    what becomes of its connections."""
+
+    name: Literal["migrate"]
+    at: Duration = Field(5.0, description="when the migration begins")
+    memory: Size = Field(67_108_864, description="of the machine, all of it is sent once")
+    dirty_rate: Rate = Field(16_000_000, description="how fast it writes to clean pages")
+    bandwidth: Rate = Field(64_000_000, description="what the migration may send, without headers")
+    algorithm: Literal["qemu", "xen"] = Field("qemu", description="when the rounds end")
+    downtime_limit: PositiveDuration = Field(
+        0.3, description="of `qemu`: the rounds end when the rest takes no longer"
+    )
+    max_rounds: int | None = Field(
+        None, ge=1, le=10_000, strict=True, description="after which the rounds end anyway"
+    )
+    on_limit: Literal["stop", "abort"] = Field(
+        "stop", description="what happens then: the rest is copied all the same, or nothing moves"
+    )
+    tail: PositiveDuration = Field(5.0, description="how long the transfers go on after it")
+
+
+class MiddleboxSpec(Section):
+    """A download whose connection is led through a middlebox, or away from one; `mode` says
+    which: `insert`, `bypass`, `chain`."""
+
+    name: Literal["middlebox"]
+    at: Duration = Field(5.0, description="when the new subflow is opened")
+    old: Literal["close", "backup"] = Field(
+        "backup", description="what becomes of the old subflow once the new one is established"
+    )
+    end: PositiveDuration = Field(15.0, description="when the transfer ends")
+
+
 WorkloadSpec = Annotated[
     DownloadSpec
     | BulkSpec
@@ -138,6 +174,8 @@ WorkloadSpec = Annotated[
     | PermutationSpec
     | IncastSpec
     | AllToAllSpec
-    | ShuffleSpec,
+    | ShuffleSpec
+    | MigrateSpec
+    | MiddleboxSpec,
     Field(discriminator="name"),
 ]

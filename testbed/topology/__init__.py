@@ -72,6 +72,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
         b_interface: str = "",
         a_to_b: Direction | None = None,
         b_to_a: Direction | None = None,
+        mtu_bytes: int | None = None,
     ) -> Link:
         """Connect two nodes.
 
@@ -79,6 +80,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             name: what events, figures and results call it.
             a_interface, b_interface: at most 15 characters; "<node>-<other>" by default.
             a_to_b, b_to_a: properties; a cable without properties by default.
+            mtu_bytes: more than 1500 where tunnels are to fit.
         """
         self._check_link(name, a, b)
         network = len(self._links) + 1
@@ -93,6 +95,7 @@ class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
             f"{prefix}.1",
             a_to_b or Direction(),
             b_to_a or Direction(),
+            mtu_bytes=mtu_bytes,
         )
         self._take_interfaces(link)
         self._links[name] = link

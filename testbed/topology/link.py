@@ -43,6 +43,7 @@ class Link:
     a_to_b: Direction = field(default_factory=Direction)
     b_to_a: Direction = field(default_factory=Direction)
     prefix_length: int = PREFIX_LENGTH
+    mtu_bytes: int | None = None
 
     def other(self, node: str) -> str:
         """Return the node at the other end."""

@@ -10,6 +10,8 @@ WORKLOADS = {
     "bulk": "testbed.workloads.bulk:BulkWorkload",
     "download": "testbed.workloads.download:DownloadWorkload",
     "iperf3": "testbed.workloads.iperf3:Iperf3Workload",
+    "middlebox": "testbed.workloads.middlebox:MiddleboxWorkload",
+    "migrate": "testbed.workloads.migrate:MigrateWorkload",
 }
 
 

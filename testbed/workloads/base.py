@@ -4,10 +4,32 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from testbed.emulation.mptcp import MultipathClient
 from testbed.emulation.network import Network
+from testbed.emulation.path_manager import ScriptedPathManager
+from testbed.timetable import Timetable
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a workload needs that changes the network itself.
+
+    Attributes:
+        timetable: of the run, which begins at start_ns of the monotonic clock.
+        client: the node with paths.
+        manager: who manages its paths in userspace, if anybody does.
+        change: carries out a change of the network now, and has it recorded.
+    """
+
+    timetable: Timetable
+    start_ns: int
+    client: MultipathClient
+    manager: ScriptedPathManager | None
+    change: Callable[[dict[str, Any]], None]
 
 
 class Workload(ABC):
@@ -41,6 +63,9 @@ class Workload(ABC):
     @abstractmethod
     def start(self, stack: ExitStack) -> None:
         """Start the traffic; called at time 0 of the run."""
+
+    def prepare(self, stage: Stage) -> None:  # noqa: B027  # most leave the network alone
+        """Enter own times into the timetable; called before the run begins."""
 
     @abstractmethod
     def watched(self) -> list[int]:

@@ -160,8 +160,8 @@ def test_routes_are_by_the_gateway_of_the_link(client, monkeypatch):
     )
     client.address_back("3g", "10.0.2.3")
     assert asked == [
-        (13, "10.0.2.1", {"source": "10.0.2.3", "table": 102}),
-        (13, "10.0.2.1", {"source": "10.0.2.3", "metric": 200}),
+        (13, "10.0.2.1", {"source": "10.0.2.3", "is_onlink": False, "table": 102}),
+        (13, "10.0.2.1", {"source": "10.0.2.3", "is_onlink": False, "metric": 200}),
     ]
 
 

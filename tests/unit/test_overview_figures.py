@@ -14,7 +14,7 @@ from analysis import curves, per_cell, progress, style, timelines
 from analysis.files import write_figure
 from analysis.overview import figures, stalls_of
 from analysis.runs import read_results
-from analysis.style import MODES
+from analysis.style import MODES, SCENES, VARIANTS
 from analysis.sweep import sweep_of
 from tests.unit.overview_synthetic import Run, modes, write_results
 
@@ -312,7 +312,8 @@ def test_stations_that_differ_between_seeds_are_shaded_each(tmp_path):
     }
 
 
-def test_modes_are_told_apart_without_colour():
-    looks = [(str(look.line), look.marker) for look in MODES.values()]
+@pytest.mark.parametrize("table", [MODES, SCENES, VARIANTS])
+def test_modes_are_told_apart_without_colour(table):
+    looks = [(str(look.line), look.marker) for look in table.values()]
 
-    assert len(set(looks)) == len({look.colour for look in MODES.values()}) == len(MODES)
+    assert len(set(looks)) == len({look.colour for look in table.values()}) == len(table)

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`testbed middlebox`: a connection is led through a middlebox, from spec to report."""
+
+import click
+
+from testbed.cli.execute import execute
+from testbed.cli.options import SEVERAL, RunOptions, flatten, run_options
+from testbed.lab.kernel import PROJECT_ROOT
+
+DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
+
+
+@click.command()
+@click.option(
+    "--scene",
+    "scenes",
+    type=SEVERAL,
+    multiple=True,
+    help="Scenes to run: insert, bypass, chain. May be repeated or take commas.  [default: all]",
+)
+@click.option(
+    "--old",
+    type=click.Choice(("backup", "close")),
+    help="What becomes of the old subflow.  [default: both]",
+)
+@click.option("--cc", "congestion_control", help="Congestion control at both ends, such as reno.")
+@run_options
+def middlebox(
+    scenes: tuple[list[str], ...],
+    old: str | None,
+    congestion_control: str | None,
+    options: RunOptions,
+) -> None:
+    """Lead a connection through a middlebox, or away from one, during a download.
+
+    The client opens a subflow to an address of the middlebox, which translates it to the server,
+    and closes the direct one or makes it a backup.
+
+    Example: testbed middlebox --scene insert,bypass --old backup --seeds 3
+    """
+    from testbed.spec.load import load_experiment
+
+    asked = {
+        "matrix.mode": flatten(scenes) or None,
+        "workload.old": old,
+        "tcp.congestion_control": congestion_control,
+    }
+    given = {key: value for key, value in asked.items() if value is not None}
+    overrides = {**given, **options.overrides}
+    execute(load_experiment(DEFAULT_SPEC, overrides), options)
