@@ -38,5 +38,16 @@ def test_text_is_not_escaped():
     assert "src <a&b>" in render("squid.conf.j2", **{**SQUID, "clients": "<a&b>"})
 
 
+def test_rules_of_a_middlebox():
+    text = render("middlebox.nft.j2", address="10.0.4.2", next="10.0.3.1", port=7001)
+    lines = [line.strip() for line in text.splitlines()]
+    assert "ip daddr 10.0.4.2 tcp dport 7001 dnat to 10.0.3.1:7001" in lines
+    assert "ip daddr 10.0.3.1 tcp dport 7001 snat to 10.0.4.2" in lines
+    assert text.count("{") == text.count("}")
+
+
 def test_every_template_is_tested():
-    assert [path.name for path in TEMPLATES.iterdir()] == ["squid.conf.j2"]
+    assert sorted(path.name for path in TEMPLATES.iterdir()) == [
+        "middlebox.nft.j2",
+        "squid.conf.j2",
+    ]
