@@ -26,6 +26,7 @@ from testbed.emulation.events import Changer
 from testbed.emulation.memory import OWN_KERNEL, fix_memory
 from testbed.emulation.mptcp import (
     MultipathClient,
+    add_endpoints,
     check_known,
     set_limits,
     sysctls,
@@ -105,13 +106,20 @@ class Run:
         self._network = Network(topology, wanted)
         self._network.build()
         set_limits(self._network.nodes, mptcp["limits"])
-        flags = {one["path"]: tuple(one["flags"]) for one in self._plan["endpoints"]}
-        self._client = MultipathClient(self._network, topology["paths"], flags)
-        self._client.set_up()
+        add_endpoints(self._network, topology.get("endpoints", {}))
+        self._client = self._make_client() if topology["paths"] else None
         measure_base_rtt(self._network, topology["paths"], self._raw / "paths.rtt.json")
-        self._client.keep_only(self._plan["paths_at_start"])
+        if self._client is not None:
+            self._client.keep_only(self._plan["paths_at_start"])
         self._workload: Workload = kind(self._plan["workload"], self._network, self._raw)
-        self._workload.address_of = self._client.address_of
+        self._workload.address_of = self._client.address_of if self._client else None
+
+    def _make_client(self) -> MultipathClient:
+        """Return the node whose paths come and go, with all of them."""
+        flags = {one["path"]: tuple(one["flags"]) for one in self._plan["endpoints"]}
+        client = MultipathClient(self._network, self._plan["topology"]["paths"], flags)
+        client.set_up()
+        return client
 
     def _measure(self, stack: ExitStack) -> dict[str, Any]:
         report("start")
@@ -130,7 +138,8 @@ class Run:
         self._record("end")
         self._write_texts("end")
         report("stop", self._elapsed_s())
-        self._wait_for_silence()
+        if self._plan["captures"]:
+            self._wait_for_silence()
         captures.close()
         captured_s = self._elapsed_s()
         return {
@@ -182,7 +191,8 @@ class Run:
             events = MptcpEventsCollector(nodes[name], self._raw / f"{name}.mptcp_events.bin")
             stack.callback(events.close)
             self._mptcp_events[events.fileno()] = events
-        self._texts = [SsText(nodes[name], self._raw) for name in collectors["ss"]["nodes"]]
+        written = collectors.get("ss_text", collectors["ss"])["nodes"]
+        self._texts = [SsText(nodes[name], self._raw) for name in written]
         return samplers
 
     def _record(self, when: str) -> None:

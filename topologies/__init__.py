@@ -2,6 +2,16 @@
 """The networks of the experiments, one class per file; each docstring has the drawing."""
 
 from testbed.topology import Topology
+from topologies.dual_homed_fat_tree import DualHomedFatTree
+from topologies.fat_tree import FatTree
+from topologies.leaf_spine import LeafSpine
 from topologies.underground import Underground
+from topologies.vl2 import Vl2
 
-TOPOLOGIES: dict[str, type[Topology]] = {"underground": Underground}
+TOPOLOGIES: dict[str, type[Topology]] = {
+    "dual_homed_fat_tree": DualHomedFatTree,
+    "fat_tree": FatTree,
+    "leaf_spine": LeafSpine,
+    "underground": Underground,
+    "vl2": Vl2,
+}

@@ -9,6 +9,7 @@ from typing import Any
 
 from testbed.emulation.mptcp import MultipathClient
 from testbed.emulation.network import Network
+from testbed.errors import BackendError
 from testbed.netlink.qdisc import LinkChange
 
 DIRECTIONS = ("a_to_b", "b_to_a")
@@ -20,12 +21,18 @@ class Changer:
 
     Args:
         network: the network.
-        client: the node whose addresses come and go.
+        client: the node whose addresses come and go; None where no node's do.
     """
 
-    def __init__(self, network: Network, client: MultipathClient) -> None:
+    def __init__(self, network: Network, client: MultipathClient | None) -> None:
         self._network = network
-        self._client = client
+        self._known_client = client
+
+    @property
+    def _client(self) -> MultipathClient:
+        if self._known_client is None:
+            raise BackendError("this network has no client whose addresses could change")
+        return self._known_client
 
     def carry_out(self, change: dict[str, Any]) -> None:
         """Carry out one change, now."""

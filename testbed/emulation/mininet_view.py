@@ -24,7 +24,7 @@ from mininet.log import lg, output, setLogLevel
 from mininet.net import Mininet
 from mininet.node import Node as MininetNode
 
-from testbed.emulation.mptcp import MultipathClient, set_limits
+from testbed.emulation.mptcp import MultipathClient, add_endpoints, set_limits
 from testbed.emulation.network import Network, Node
 from testbed.errors import TestbedError
 
@@ -213,6 +213,7 @@ def build(topology: dict[str, Any]) -> Network:
     network = Network(topology, SYSCTLS)
     network.build()
     set_limits(network.nodes, LIMITS)
+    add_endpoints(network, topology.get("endpoints", {}))
     for name in dict.fromkeys(path["node"] for path in topology["paths"]):
         paths = [path for path in topology["paths"] if path["node"] == name]
         flags: dict[str, tuple[str, ...]] = {path["name"]: ("subflow",) for path in paths}

@@ -169,6 +169,28 @@ class MultipathClient:
         return self.node.indexes[self._paths[name]["interface"]]
 
 
+def add_endpoints(network: Network, endpoints: dict[str, list[dict[str, Any]]]) -> None:
+    """Add the MPTCP endpoints of many hosts, which stay as they are.
+
+    Args:
+        network: the live network.
+        endpoints: by host, as in run.json's topology.
+    """
+    for name, described in endpoints.items():
+        node = network.nodes[name]
+        if node.path_manager is None:
+            raise BackendError(f"the node {name} is a router and has no endpoints")
+        node.path_manager.add_endpoints(
+            Endpoint(
+                one["address"],
+                one["identifier"],
+                tuple(one["flags"]),
+                node.indexes[one["interface"]],
+            )
+            for one in described
+        )
+
+
 def set_limits(nodes: dict[str, Node], limits: dict[str, int]) -> None:
     """Set the limits of the path manager on every host; both ends have their own.
 

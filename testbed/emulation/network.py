@@ -38,7 +38,7 @@ class Network:
 
     def __init__(self, plain: dict[str, Any], sysctls: dict[str, dict[str, Any]]) -> None:
         self.plain = plain
-        self.nodes = make_nodes(plain["nodes"], sysctls)
+        self.nodes = make_nodes(plain["nodes"], _merged(plain.get("sysctls", {}), sysctls))
         self.links = {link["name"]: link for link in plain["links"]}
         # (link, direction) -> the node and interface number where its queue is
         self.queues: dict[tuple[str, str], tuple[Node, int]] = {}
@@ -50,6 +50,7 @@ class Network:
         for link in self.links.values():
             self._address(link)
         for node in self.nodes.values():
+            self._address_more(node)
             for entry in self.plain["routes"][node.name]:
                 self._route(node, entry)
             node.rtnl.flush()
@@ -103,16 +104,30 @@ class Network:
                 f"give {node.name} the address {address}",
             )
 
+    def _address_more(self, node: Node) -> None:
+        """Give a node the addresses that are not those of its links, and the rules for them."""
+        for one in self.plain.get("addresses", {}).get(node.name, []):
+            index = node.indexes[one["interface"]]
+            what = f"give {node.name} the address {one['address']}"
+            node.rtnl.add(route.new_address(index, one["address"], one["prefix_length"]), what)
+        for one in self.plain.get("rules", {}).get(node.name, []):
+            request = route.new_rule_from(one["from"], one["table"], one["priority"])
+            node.rtnl.add(request, f"route what comes from {one['from']}")
+
     def _route(self, node: Node, entry: dict[str, Any]) -> None:
-        node.rtnl.add(
-            route.new_route(
-                entry["destination"],
-                entry["prefix_length"],
+        destination, length = entry["destination"], entry["prefix_length"]
+        if hops := entry.get("next_hops"):
+            ways = [(node.indexes[hop["interface"]], hop["gateway"]) for hop in hops]
+            request = route.new_multipath_route(destination, length, ways)
+        else:
+            request = route.new_route(
+                destination,
+                length,
                 node.indexes[entry["interface"]],
                 entry["gateway"],
-            ),
-            f"give {node.name} the route to {entry['destination']}",
-        )
+                **{key: entry[key] for key in ("table", "source") if key in entry},
+            )
+        node.rtnl.add(request, f"give {node.name} the route to {destination}")
 
     def _shape(self, link: dict[str, Any], direction: str) -> None:
         wanted = link[direction]
@@ -192,6 +207,13 @@ class Network:
         for (name, direction), (node, index) in self.queues.items():
             counters.setdefault(name, {})[direction] = stats[node.name][index]
         return counters
+
+
+def _merged(
+    first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """Return the sysctls of both, by node; the second go before the first."""
+    return {name: first.get(name, {}) | second.get(name, {}) for name in {**first, **second}}
 
 
 def direction_change(wanted: dict[str, Any]) -> qdisc.LinkChange:

@@ -71,24 +71,47 @@ def make_nodes(
         sysctls: by node; "*" is for all of them.
     """
     _make_room_for_descriptors(len(described))
+    own = _own_keys(sysctls)
     alike: dict[str, list[dict[str, str]]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for node in described:
-        wanted = {**SYSCTLS, **sysctls.get("*", {}), **sysctls.get(node["name"], {})}
+        wanted = {**SYSCTLS, **sysctls.get("*", {})}
         wanted["net.ipv4.ip_forward"] = int(node["kind"] == "router")
+        named = sysctls.get(node["name"], {})
+        wanted |= {key: value for key, value in named.items() if key not in own}
         settings[str(wanted)] = wanted
         alike.setdefault(str(wanted), []).append(node)
     made: dict[str, Node] = {}
     for key, nodes in alike.items():
         with inheriting(), returning():
-            made.update(_make_alike(nodes, settings[key]))
+            made.update(_make_alike(nodes, settings[key], own, sysctls))
     return {node["name"]: made[node["name"]] for node in described}
 
 
-def _make_alike(described: list[dict[str, str]], sysctls: dict[str, Any]) -> dict[str, Node]:
+def _own_keys(sysctls: dict[str, dict[str, Any]]) -> set[str]:
+    """Return the sysctls in which almost every node that has them differs, such as seeds."""
+    values: dict[str, list[str]] = {}
+    for name, settings in sysctls.items():
+        for key, value in settings.items() if name != "*" else ():
+            values.setdefault(key, []).append(str(value))
+    return {key for key, found in values.items() if len(set(found)) > max(2, len(found) // 2)}
+
+
+def _make_alike(
+    described: list[dict[str, str]],
+    sysctls: dict[str, Any],
+    own: set[str],
+    named: dict[str, dict[str, Any]],
+) -> dict[str, Node]:
     """Make nodes with the same sysctls; each is made from inside the one before it.
 
     What the second does not inherit from the first, no later one does.
+
+    Args:
+        described: the nodes.
+        sysctls: that are the same.
+        own: those that are not.
+        named: the values of the latter, by node.
     """
     made = {}
     family = None
@@ -98,8 +121,11 @@ def _make_alike(described: list[dict[str, str]], sysctls: dict[str, Any]) -> dic
             missing = {key: value for key, value in sysctls.items() if not has_sysctl(key, value)}
         for key, value in missing.items():
             write_sysctl(key, value)
+        for key, value in named.get(node["name"], {}).items() if own else ():
+            if key in own:
+                write_sysctl(key, value)
         fresh = Node(node["name"], node["kind"], namespace, family)
-        family = fresh.path_manager.family if fresh.path_manager else None
+        family = fresh.path_manager.family if fresh.path_manager else family
         made[node["name"]] = fresh
     return made
 

@@ -3,6 +3,7 @@
 
 import socket
 import struct
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from testbed.errors import PrerequisiteError
@@ -83,10 +84,17 @@ class PathManager:
 
     def add_endpoint(self, endpoint: Endpoint) -> None:
         """Add an endpoint; connections open their subflows at once."""
-        body = _identity(endpoint) + _flags(endpoint.flags)
-        body += u32(ADDR_IF_IDX, endpoint.interface_index)
-        what = f"add the MPTCP endpoint {endpoint.address}"
-        self._send(ADD_ADDR, nested(MPTCP_PM_ATTR_ADDR, body), what)
+        self.add_endpoints([endpoint])
+
+    def add_endpoints(self, endpoints: Iterable[Endpoint]) -> None:
+        """Add endpoints with as few system calls as possible."""
+        for endpoint in endpoints:
+            body = _identity(endpoint) + _flags(endpoint.flags)
+            body += u32(ADDR_IF_IDX, endpoint.interface_index)
+            asked = _GENL.pack(ADD_ADDR, 1, 0) + nested(MPTCP_PM_ATTR_ADDR, body)
+            what = f"add the MPTCP endpoint {endpoint.address}"
+            self._socket.add(message(self.family, 0, asked), what)
+        self._socket.flush()
 
     def delete_endpoint(self, endpoint: Endpoint) -> None:
         """Delete an endpoint; connections close its subflows."""

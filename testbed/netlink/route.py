@@ -3,6 +3,7 @@
 
 import socket
 import struct
+from collections.abc import Sequence
 
 from testbed.netlink.message import (
     NLM_F_CREATE,
@@ -35,6 +36,7 @@ RTA_OIF = 4
 RTA_GATEWAY = 5
 RTA_PRIORITY = 6
 RTA_PREFSRC = 7
+RTA_MULTIPATH = 9
 FRA_SRC = 2
 FRA_PRIORITY = 6
 RT_TABLE_MAIN = 254
@@ -48,6 +50,8 @@ IFF_NOARP = 0x80
 LOOPBACK_INDEX = 1
 
 _LINK = struct.Struct("=BxHiII")
+# struct rtnexthop: length, flags, weight - 1, interface
+_NEXT_HOP = struct.Struct("=HBBi")
 
 
 def link_up(index: int, is_up: bool = True) -> bytes:
@@ -126,7 +130,35 @@ def new_route(
     source: str | None = None,
 ) -> bytes:
     """Return the request for an IPv4 route through an interface and, if given, a gateway."""
-    scope = RT_SCOPE_UNIVERSE if gateway else RT_SCOPE_LINK
+    body = _route_head(destination, prefix_length, table, has_gateway=bool(gateway))
+    body += u32(RTA_OIF, index)
+    if gateway:
+        body += attr(RTA_GATEWAY, socket.inet_aton(gateway))
+    if metric:
+        body += u32(RTA_PRIORITY, metric)
+    if source:
+        body += attr(RTA_PREFSRC, socket.inet_aton(source))
+    return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_multipath_route(
+    destination: str, prefix_length: int, hops: Sequence[tuple[int, str]]
+) -> bytes:
+    """Return the request for an IPv4 route over several next hops of equal weight (ECMP).
+
+    Args:
+        hops: interface and gateway of each.
+    """
+    body = _route_head(destination, prefix_length, RT_TABLE_MAIN, has_gateway=True)
+    ways = b""
+    for index, gateway in hops:
+        way = attr(RTA_GATEWAY, socket.inet_aton(gateway))
+        ways += _NEXT_HOP.pack(_NEXT_HOP.size + len(way), 0, 0, index) + way
+    return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body + attr(RTA_MULTIPATH, ways))
+
+
+def _route_head(destination: str, prefix_length: int, table: int, *, has_gateway: bool) -> bytes:
+    scope = RT_SCOPE_UNIVERSE if has_gateway else RT_SCOPE_LINK
     body = struct.pack(
         "=BBBBBBBBI",
         socket.AF_INET,
@@ -139,16 +171,7 @@ def new_route(
         RTN_UNICAST,
         0,
     )
-    if prefix_length:
-        body += attr(RTA_DST, socket.inet_aton(destination))
-    body += u32(RTA_OIF, index)
-    if gateway:
-        body += attr(RTA_GATEWAY, socket.inet_aton(gateway))
-    if metric:
-        body += u32(RTA_PRIORITY, metric)
-    if source:
-        body += attr(RTA_PREFSRC, socket.inet_aton(source))
-    return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+    return body + (attr(RTA_DST, socket.inet_aton(destination)) if prefix_length else b"")
 
 
 def new_rule_from(source: str, table: int, priority: int) -> bytes:

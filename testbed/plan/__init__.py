@@ -10,6 +10,15 @@ from typing import Any
 
 from testbed import traces
 from testbed.errors import PlanError
+from testbed.plan.datacenter import (
+    check_datacenter,
+    datacenter_collectors,
+    datacenter_limits,
+    ecmp_sysctls,
+    is_datacenter,
+    plan_traffic,
+    use_datacenter,
+)
 from testbed.plan.events import give_addresses, ride_changes, spec_changes
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.modes import FULL, Situation, Use, use_paths
@@ -101,6 +110,8 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if ride and not is_synthetic:
         ride = replace(ride, fades=[])  # nothing makes them: 3G does what its trace says
     plain = topology.plain()
+    if is_datacenter(plain):
+        return _plan_datacenter(spec, plain, changes, seed)
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
@@ -111,13 +122,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     give_addresses(changes, plain)
     _seed_losses(plain, changes, seed)
     return {
-        "schema": RUN_SCHEMA,
-        "experiment": spec.name,
-        "seed": seed,
-        "duration_s": spec.duration,
-        "mode": spec.mode or FULL,
-        "transport": use.transport,
-        "topology": plain,
+        **_head(spec, plain, use.transport, seed),
         "sysctls": {"*": _buffers(spec)},
         "mptcp": _mptcp(spec),
         "endpoints": _endpoints(spec, use, plain),
@@ -129,6 +134,45 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         "workload": plan_workload(spec, plain, use, seed),
         "captures": _captures(spec, plain),
         "collectors": _collectors(spec, plain),
+    }
+
+
+def _head(spec: ExperimentSpec, plain: dict[str, Any], transport: str, seed: int) -> dict[str, Any]:
+    return {
+        "schema": RUN_SCHEMA,
+        "experiment": spec.name,
+        "seed": seed,
+        "duration_s": spec.duration,
+        "mode": spec.mode or FULL,
+        "transport": transport,
+        "topology": plain,
+    }
+
+
+def _plan_datacenter(
+    spec: ExperimentSpec, plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
+) -> dict[str, Any]:
+    """Return the content of run.json of a network of many servers."""
+    check_datacenter(spec)
+    use = use_datacenter(spec.mode or FULL)
+    if use.transport == "tcp":
+        plain = {**plain, "endpoints": {}}
+    changes += spec_changes(spec.events, plain)
+    changes.sort(key=lambda change: (change["at_s"], _rank(change)))
+    _seed_losses(plain, changes, seed)
+    return {
+        **_head(spec, plain, use.transport, seed),
+        "sysctls": {"*": _buffers(spec), **ecmp_sysctls(plain, seed)},
+        "mptcp": {**_mptcp(spec), "limits": datacenter_limits(plain)},
+        "endpoints": [],
+        "paths_at_start": [],
+        "ride": None,
+        "coverage": {},
+        "expected_use": {},
+        "events": changes,
+        "workload": plan_traffic(spec, plain, use, seed),
+        "captures": _captures(spec, plain),
+        "collectors": datacenter_collectors(spec, plain),
     }
 
 

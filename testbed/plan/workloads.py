@@ -32,6 +32,11 @@ def plan_workload(
             f'mode: "{spec.mode}" asks for the rest over a new connection, which only the '
             f'workload "download" can; use an mptcp mode or tcp-<path> with a path that stays'
         )
+    if spec.workload.name not in PLANNERS:
+        raise PlanError(
+            f'workload: "{spec.workload.name}" is between the servers of a datacenter, but '
+            f"{spec.topology_name} has a client with paths; use one of {', '.join(PLANNERS)}"
+        )
     plan = PLANNERS[spec.workload.name](spec, topology, seed)
     plan |= _source(plan, topology, use) if "flows" in plan or "streams" in plan else {}
     return {

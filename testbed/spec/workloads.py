@@ -3,12 +3,29 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from testbed.spec.quantities import Duration, PositiveDuration, Rate, Size
 from testbed.spec.section import Section
 
 Direction = Literal["down", "up"]
+
+
+def _fraction(value: object) -> object:
+    """Check a fraction above 0 and up to 1, in words that say what it is a fraction of."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not 0 < value <= 1:  # type: ignore[operator]
+        raise ValueError(
+            f"{value!r} is not a fraction of the servers above 0 and up to 1, such as 0.5"
+        )
+    return float(value)  # type: ignore[arg-type]
+
+
+ActiveFraction = Annotated[
+    float,
+    BeforeValidator(_fraction),
+    WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 1}),
+]
 
 
 class DownloadSpec(Section):
@@ -66,4 +83,61 @@ class Iperf3Spec(Section):
         return self
 
 
-WorkloadSpec = Annotated[DownloadSpec | BulkSpec | Iperf3Spec, Field(discriminator="name")]
+class _FlowsSpec(Section):
+    """Flows between servers of a datacenter."""
+
+    size: Size | None = Field(None, description="bytes per flow; default: until the run's end")
+    stagger: Duration = Field(
+        0.05, description="each flow starts at a random time between 0 and this"
+    )
+    warm_up: Duration | None = Field(
+        None, description="left out of the goodput; default: a quarter of the run"
+    )
+
+
+class PermutationSpec(_FlowsSpec):
+    """Every active server sends to one other; no server receives from two."""
+
+    name: Literal["permutation"]
+    active: ActiveFraction = Field(1.0, description="fraction of the servers that send")
+    tcp_fraction: float = Field(
+        0.0, ge=0, le=1, strict=True, description="fraction of the flows that are TCP, not MPTCP"
+    )
+
+
+class IncastSpec(_FlowsSpec):
+    """Some servers send to one at the same time."""
+
+    name: Literal["incast"]
+    senders: int = Field(8, ge=1, strict=True, description="how many servers send")
+    size: Size | None = Field(256_000, description="bytes from each sender")
+    stagger: Duration = Field(0.0, description="each flow starts at a random time until this")
+
+
+class AllToAllSpec(_FlowsSpec):
+    """Each of some servers sends to all others of them."""
+
+    name: Literal["all_to_all"]
+    servers: int = Field(4, ge=2, strict=True, description="how many servers")
+
+
+class ShuffleSpec(_FlowsSpec):
+    """Each of some servers, the mappers, sends to each of others, the reducers."""
+
+    name: Literal["shuffle"]
+    mappers: int = Field(4, ge=1, strict=True, description="servers that send")
+    reducers: int = Field(4, ge=1, strict=True, description="servers that receive")
+    size: Size | None = Field(1_000_000, description="bytes from each mapper to each reducer")
+
+
+TRAFFIC = (PermutationSpec, IncastSpec, AllToAllSpec, ShuffleSpec)
+WorkloadSpec = Annotated[
+    DownloadSpec
+    | BulkSpec
+    | Iperf3Spec
+    | PermutationSpec
+    | IncastSpec
+    | AllToAllSpec
+    | ShuffleSpec,
+    Field(discriminator="name"),
+]

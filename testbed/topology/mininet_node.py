@@ -59,11 +59,7 @@ def node_commands(
     commands = [NO_FILTER]
     if forwards:
         commands.append(FORWARD)
-    for route in routes:
-        commands.append(
-            f"ip route add {route['destination']}/{route['prefix_length']} "
-            f"via {route['gateway']} dev {route['interface']}"
-        )
+    commands += [_route_command(route) for route in routes]
     for number, (interface, address, gateway) in enumerate(ways_out):
         table = FIRST_TABLE + number
         way = f"default via {gateway} dev {interface} src {address}"
@@ -73,6 +69,33 @@ def node_commands(
             f"ip route add {way} metric {100 * (number + 1)}",
         ]
     return commands
+
+
+def _route_command(route: dict[str, Any]) -> str:
+    command = f"ip route add {route['destination']}/{route['prefix_length']}"
+    hops = route.get("next_hops") or [route]
+    word = " nexthop" if len(hops) > 1 else ""
+    command += "".join(f"{word} via {hop['gateway']} dev {hop['interface']}" for hop in hops)
+    more = {"src": route.get("source"), "table": route.get("table")}
+    return command + "".join(f" {key} {value}" for key, value in more.items() if value)
+
+
+def address_commands(addresses: list[dict[str, Any]], rules: list[dict[str, Any]]) -> list[str]:
+    """Return the commands that give a node more addresses and route by them.
+
+    Args:
+        addresses, rules: as in run.json.
+    """
+    return [
+        *(
+            f"ip addr add {one['address']}/{one['prefix_length']} dev {one['interface']}"
+            for one in addresses
+        ),
+        *(
+            f"ip rule add from {one['from']} table {one['table']} priority {one['priority']}"
+            for one in rules
+        ),
+    ]
 
 
 def tc_parameters(direction: Direction) -> dict[str, Any]:

@@ -205,6 +205,7 @@ def _flow_result(
     return {
         "id": flow.id,
         "bytes": size,
+        "bytes_at_marks": received.get("marks", []),
         "sent_bytes": sent.get("sent_bytes", 0),
         **times,
         "goodput_mbps": _goodput_mbps(size, times["started_s"], times["last_s"]),

@@ -38,6 +38,7 @@ class Flow:
         block_bytes: what the application writes at once.
         rate_bps: of the application; None: as fast as the network takes it.
         send_buffer_bytes: as for setsockopt, which doubles it; None: the kernel adapts it.
+        subflows: how many are expected, for those who judge the run.
     """
 
     id: int
@@ -56,6 +57,7 @@ class Flow:
     congestion_control: str | None = None
     send_buffer_bytes: int | None = None
     receive_buffer_bytes: int | None = None
+    subflows: int = 0
 
     @property
     def listener(self) -> tuple[str, int]:

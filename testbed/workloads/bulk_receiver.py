@@ -173,6 +173,19 @@ class Receiver(Side):
         with self._blocks_path.open("wb", buffering=FILE_BUFFER_BYTES) as self._blocks:
             super().carry_out()
 
+    def _start(self, start_ns: int) -> None:
+        super()._start(start_ns)
+        for at_s in self.plan.get("marks_s", []):
+            self.loop.at(self.time_ns(at_s), self._mark)
+
+    def _mark(self) -> None:
+        """Note how much each flow has brought until now."""
+        for number, report in self.reports.items():
+            if number in self._incoming and not self.is_ended(self.flows[number]):
+                self._incoming[number].drain()
+                report = self.reports[number]
+            report.setdefault("marks", []).append(report.get("bytes", 0))
+
     def opened(self, flow: Flow, connection: socket.socket) -> None:
         """Begin to read."""
         if self._blocks is not None:
