@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from analysis import link_checks, metrics, ride
+from analysis import datacenter, datacenter_checks, link_checks, metrics, ride
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
 
@@ -95,6 +95,8 @@ def check_fallback(frames: Frames) -> list[Reason]:
         return []
     flows = frames.subflows
     found = _fallback_counters(frames)
+    if datacenter.is_datacenter(frames.run):
+        return [*found, *datacenter_checks.check_fallen_back(frames)]
     rows = frames.connections[frames.connections["is_fallback"]]
     ours = {*zip(flows["local"], flows["remote"], strict=True)}
     ours |= {(remote, local) for local, remote in ours}
@@ -122,6 +124,7 @@ def _fallback_counters(frames: Frames) -> list[Reason]:
         return [invalid("fallback", "the MPTCP counters are absent, fallback cannot be excluded")]
     is_sign = is_mptcp & names.str.contains(FALLBACK_WORD) & ~names.isin(FALLBACK_EXCEPTIONS)
     openers = {path["node"] for path in frames.run["topology"]["paths"]}
+    openers |= {flow["client"] for flow in (frames.run.get("workload") or {}).get("flows") or []}
     is_elsewhere = names.isin(OPENER_COUNTERS) & ~counters["host"].isin(openers)
     is_sign = (is_sign | names.isin(FALLBACK_COUNTERS)) & ~is_elsewhere
     seen = counters[is_sign & (counters["delta"] > 0)]
@@ -250,4 +253,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "busy_rate": link_checks.check_busy_rate,
     "lateness": link_checks.check_lateness,
     "congestion_control": check_congestion_control,
+    "flows": datacenter_checks.check_flows,
+    "subflows": datacenter_checks.check_subflows,
+    "controls": datacenter_checks.check_controls,
 }

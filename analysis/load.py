@@ -17,6 +17,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from analysis import sockets, streams, subflows, tables
 from analysis.attempts import limit_to_attempts
+from analysis.datacenter import is_datacenter
 from analysis.packets import count_foreign, own_packets, packet_table
 from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
 from analysis.parse.mptcp_events import parse_mptcp_events
@@ -58,7 +59,7 @@ class RunDirectory:
         self.sources: list[str] = []
         self.run = self._required_json("run.json")
         self.paths: list[dict[str, Any]] = (self.run.get("topology") or {}).get("paths") or []
-        if not self.paths:
+        if not self.paths and not is_datacenter(self.run):
             raise RunInvalid(f"{path.name}: run.json names no path, plan the run again")
         self.manifest = self._required_json("manifest.json")
         self.run_id = str(self.run.get("run_id", path.resolve().name))

@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 from matplotlib.figure import Figure
 
-from analysis import curves, per_cell, progress, timelines
+from analysis import curves, datacenter_figures, per_cell, progress, timelines
 from analysis.answer import cell_table
+from analysis.datacenter import is_datacenter
 from analysis.files import replace_directory, write_figure, write_table
 from analysis.metrics import Gap, stalls
 from analysis.page import Picture, page_html
@@ -24,13 +25,19 @@ from testbed.errors import RunInvalid
 from testbed.rundir import write_atomically
 
 Progress = Callable[[str, float | None], None]
-GATHERED = ("bytes_per_path", "handover_gaps")  # tables that are kept for all runs together
+GATHERED = (
+    "bytes_per_path",
+    "handover_gaps",
+    "flows",
+    "link_use",
+)  # tables that are kept for all runs together
 CAPTIONS = {
     "progress": "Download progress: how much the application had at each time.",
     "timelines": "Throughput on each interface, stacked, one run of each cell in equal axes.",
     "goodput": "Goodput of each cell: application bytes per download time.",
     "handover_gaps": "Handover gaps: the longest times without goodput around changes of coverage.",
     "bytes_per_path": "Which path brought how much of the application's bytes.",
+    **datacenter_figures.CAPTIONS,
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -82,6 +89,9 @@ def rebuild_runs(results: Results, report: Progress) -> None:
 
 def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     """Yield the figures that there are data for, by the name of their file."""
+    if any(is_datacenter(record.run) for record in results.records):
+        yield from datacenter_figures.figures(results, sweep)
+        return
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")
     if len(goodput):
@@ -124,5 +134,5 @@ def _write_tables(work: Path, results: Results, sweep: Sweep, code: str) -> None
     stamp: dict[str, Any] = {"code": code, "inputs": [record.name for record in results.records]}
     write_table(work / "runs.parquet", results.table, stamp)
     write_table(work / "cells.parquet", cell_table(sweep), stamp)
-    for name in GATHERED:
+    for name in (name for name in GATHERED if name in results.table_names()):
         write_table(work / f"{name}.parquet", results.gather(name), stamp)

@@ -20,8 +20,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
+from matplotlib.figure import Figure
 
-from analysis import metrics, plots, ride
+from analysis import datacenter, datacenter_figures, metrics, plots, ride
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
@@ -72,7 +73,7 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
             _write_frame(work / f"{name}.parquet", table, stamp)
         write_json(work / "verdict.json", {**verdict.as_dict(), **stamp})
         write_json(work / "summary.json", {**summary, **stamp})
-        figure = plots.throughput_figure(frames, warning=verdict.warning)
+        figure = _figure(frames, results, verdict)
         about = f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
         write_figure(work / "throughput", figure, stamp["code"], about)
         replace_directory(work, run_dir / "derived")
@@ -81,8 +82,16 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
     return Report(run_dir / "derived", verdict, summary)
 
 
+def _figure(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> Figure:
+    if datacenter.is_datacenter(frames.run):
+        return datacenter_figures.run_figure(frames, results["flows"], verdict.warning)
+    return plots.throughput_figure(frames, warning=verdict.warning)
+
+
 def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     """Return every table of the report but that of packets, by the name of its file."""
+    if datacenter.is_datacenter(frames.run):
+        return datacenter.tables(frames)
     end_s = metrics.run_end_s(frames)
     blocks = {} if frames.blocks is None else {"blocks": frames.blocks}
     return {
@@ -119,6 +128,9 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
     whole run if there was none. Retransmitted bytes are TCP's, at all sampled hosts; reinjected
     ones are those that MPTCP sent again though they had arrived.
     """
+    if datacenter.is_datacenter(frames.run):
+        found = datacenter.summary(frames, results["flows"], results["link_use"])
+        return {**found, **_ending(frames, verdict)}
     workload = frames.manifest.get("workload") or {}
     first_s, last_s = metrics.download_span(frames)
     seconds, size = last_s - first_s, int(frames.delivered["bytes"].sum())
@@ -137,9 +149,15 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
         "bytes_per_path": {str(path): int(n) for path, n in per_path["new_bytes"].items()},
         "retransmitted_bytes": int(sent_again),
         "reinjected_bytes": int(per_path["reinjected_bytes"].sum()),
+        "notes": [f"the workload used {workload['tool']}"] if "tool" in workload else [],
+        **_ending(frames, verdict),
+    }
+
+
+def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
+    return {
         "verdict": verdict.status,
         "verdict_reasons": [reason.message for reason in verdict.reasons],
-        "notes": [f"the workload used {workload['tool']}"] if "tool" in workload else [],
         "virtual_s": frames.manifest.get("virtual_s"),
         "wall_s": frames.manifest.get("wall_s"),
     }

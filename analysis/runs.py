@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis import datacenter
 from testbed.errors import SpecError
 
 # Beside the statuses of manifest.json: a run without one is still running or was killed.
@@ -69,8 +70,13 @@ class RunRecord:
 
     @property
     def has_plan(self) -> bool:
-        """Whether run.json is there and names a path, without which nothing can be analysed."""
-        return bool((self.run.get("topology") or {}).get("paths"))
+        """Whether run.json is there and names a path, without which nothing can be analysed.
+
+        A datacenter has servers instead.
+        """
+        return bool((self.run.get("topology") or {}).get("paths")) or datacenter.is_datacenter(
+            self.run
+        )
 
     @property
     def reasons(self) -> list[str]:
@@ -103,6 +109,7 @@ class RunRecord:
             "verdict": self.level,
             "verdict_reasons": self.reasons,
             **{name: about.get(name, self.manifest.get(name)) for name in NUMBERS},
+            **{name: about[name] for name in datacenter.NUMBERS if name in about},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
 

@@ -27,6 +27,9 @@ def task(run: dict[str, Any], has_size: bool = True) -> str:
     """Return what was done, such as "download of 10 MB"."""
     workload = run.get("workload") or {}
     size = workload.get("size_bytes") if has_size else None
+    if pattern := workload.get("pattern"):
+        hosts = run["topology"]["datacenter"]["hosts"]
+        return f"{str(pattern).replace('_', ' ')} traffic among {len(hosts)} servers"
     name = str(workload.get("name") or "run")
     return WORKLOADS.get(name, name) + (f" of {size / 1e6:.3g} MB" if size else "")
 

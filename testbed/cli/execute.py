@@ -2,6 +2,7 @@
 """What every command that carries out runs does: plan, run, judge, report, print."""
 
 import json
+import random
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,8 +23,15 @@ if TYPE_CHECKING:
 Summary = dict[str, Any]
 
 
-def execute(experiment: Experiment, options: RunOptions) -> None:
-    """Carry out an experiment and exit with its code."""
+def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = False) -> None:
+    """Carry out an experiment and exit with its code.
+
+    Args:
+        experiment: the loaded file, with what the command line says.
+        options: the shared options.
+        is_shuffled: whether the runs are carried out in a random order, always the same, so that
+            a sweep that is cut short has something of every cell.
+    """
     from testbed.plan import plan_experiment
 
     runs = plan_experiment(experiment, options.seed, options.repetitions)
@@ -32,7 +40,10 @@ def execute(experiment: Experiment, options: RunOptions) -> None:
         return
     _check_backend(options)
     results = _open_results(experiment, runs, options)
-    go_on(results, [run_path(run) for run in runs], options)
+    folders = [run_path(run) for run in runs]
+    if is_shuffled:
+        random.Random(len(folders)).shuffle(folders)
+    go_on(results, folders, options)
 
 
 def run_path(run: PlannedRun) -> str:
@@ -179,8 +190,25 @@ def summarise(results: Path, folder: str) -> Summary:
         "bytes_per_path": None,
         "verdict": "invalid",
         "verdict_reasons": [error] if error else [],
+        **_datacenter_facts(plan),
         "notes": [],
         **{key: value for key, value in found.items() if key not in ("virtual_s", "wall_s")},
+    }
+
+
+def _datacenter_facts(plan: dict[str, Any]) -> Summary:
+    """Return what is known of a run between servers before it has been carried out."""
+    about = plan["topology"].get("datacenter")
+    if about is None:
+        return {}
+    return {
+        "spare_ports": about["spare_ports"],
+        "active_fraction": plan["workload"]["active_fraction"],
+        "cc": plan["mptcp"]["congestion_control"],
+        "subflows": about["subflows"],
+        "goodput_nic": None,
+        "oracle_nic": None,
+        "lender_goodput_nic": None,
     }
 
 

@@ -16,6 +16,7 @@ from testbed.errors import TestbedError
 COMMANDS = {
     "analyze": "testbed.cli.analyze:analyze",
     "doctor": "testbed.cli.doctor:doctor",
+    "grin": "testbed.cli.grin:grin",
     "kernel": "testbed.cli.kernel:kernel",
     "lab": "testbed.cli.lab:lab",
     "offload": "testbed.cli.offload:offload",

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`testbed grin`: what servers gain from spare ports wired to their neighbours."""
+
+from typing import Any
+
+import click
+
+from testbed.cli.execute import execute
+from testbed.cli.lists import COUNTS, FRACTIONS
+from testbed.cli.options import SEVERAL, RunOptions, flatten, run_options
+from testbed.cli.parameters import DURATION
+from testbed.errors import SpecError
+from testbed.lab.kernel import PROJECT_ROOT
+
+DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "grin.yaml"
+TOPOLOGIES = ("fat_tree", "dual_homed_fat_tree", "vl2", "leaf_spine")
+
+# Those whose size is the number of a switch's ports, and what they call it.
+SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
+
+
+@click.command()
+@click.option("--topology", type=click.Choice(TOPOLOGIES), default="fat_tree", show_default=True)
+@click.option("--k", type=int, help="Ports of a switch.  [default: 4]")
+@click.option(
+    "--spare-ports",
+    type=COUNTS,
+    help="Spare ports of each server, such as 0,1,2.  [default: 0,1]",
+)
+@click.option(
+    "--active",
+    type=FRACTIONS,
+    help="Fractions of the servers that send, such as 12.5%,50% or 10%..100%.  "
+    "[default: 1/8, 1/4, 1/2, 3/4, 1]",
+)
+@click.option(
+    "--cc",
+    "controls",
+    type=SEVERAL,
+    multiple=True,
+    help="Congestion controls, as the kernel calls them; commas or repeated.  [default: reno]",
+)
+@click.option(
+    "--subflows",
+    type=COUNTS,
+    help="Subflows for each pair of ports, such as 1..8.  [default: 1]",
+)
+@click.option(
+    "--mode",
+    "modes",
+    type=SEVERAL,
+    multiple=True,
+    help="tcp, mptcp-full or both.  [default: mptcp-full]",
+)
+@click.option("--rate", help="Of every server's port.  [default: 100 Mbit/s; 10 from k = 8 on]")
+@click.option("--one-way-delay", help="Of every cable.  [default: 20 us]")
+@click.option("--queue-packets", type=int, help="At every port.  [default: 100]")
+@click.option("--duration", type=DURATION, help="Of a run, such as 10s.  [default: 4s]")
+@run_options
+def grin(
+    topology: str,
+    k: int | None,
+    spare_ports: list[int] | None,
+    active: list[float] | None,
+    controls: tuple[list[str], ...],
+    subflows: list[int] | None,
+    modes: tuple[list[str], ...],
+    rate: str | None,
+    one_way_delay: str | None,
+    queue_packets: int | None,
+    duration: float | None,
+    options: RunOptions,
+) -> None:
+    """Let active servers send to random others, with and without spare ports (GRIN).
+
+    Every active server sends to one other as fast as it can, no server receives from two, and the
+    fraction of active servers varies. Runs are carried out in a shuffled order.
+
+    Example: testbed grin --k 4 --spare-ports 0,1 --active 12.5%,50%,100% --cc lia,reno --seeds 5
+    """
+    from testbed.spec.load import load_experiment
+
+    parameters = {
+        SIZED.get(topology, "k"): k,
+        "rate": rate,
+        "one_way_delay": one_way_delay,
+        "queue_packets": queue_packets,
+    }
+    matrix = {
+        "mode": flatten(modes) or None,
+        "topology.parameters.spare_ports": spare_ports or [0, 1],
+        "topology.parameters.subflows": subflows,
+        "tcp.congestion_control": flatten(controls) or None,
+        "workload.active": active or [0.125, 0.25, 0.5, 0.75, 1.0],
+    }
+    given: dict[str, Any] = {
+        "topology": {"name": topology, "parameters": _given(parameters)},
+        "matrix": _given(matrix),
+    }
+    if k is not None and topology not in SIZED:
+        raise SpecError(f"--k: {topology} has no such size; use --set topology.parameters.leaves=8")
+    if duration is not None:
+        given["duration"] = f"{duration:.6f} s"
+    experiment = load_experiment(DEFAULT_SPEC, {**given, **options.overrides})
+    execute(experiment, options, is_shuffled=True)
+
+
+def _given(values: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}
