@@ -111,7 +111,7 @@ def subflows_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
             _band(axes, rows, "place", "share", _look(rows, place))
         ticks = sorted(set(runs["place"].astype(int)))
         axes.set_xticks(ticks, ["TCP" if tick == 0 else str(tick) for tick in ticks])
-        _finish(axes, "subflows for each pair of ports", "share of the optimum")
+        _finish(axes, "subflows of a connection", "share of the optimum")
         axes.set_ylim(0, 1.05)
     return figure
 

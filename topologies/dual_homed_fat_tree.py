@@ -38,7 +38,7 @@ class DualHomedFatTree(Datacenter):
             oversubscription: servers per pair of edge switches, in parts of k / 2.
             rate, one_way_delay, queue_packets: of every link.
             spare_ports: of each server, wired to neighbours at the same switches.
-            subflows: for each pair of ports of two servers.
+            subflows: of a connection at least; each pair of ports has as many as the others.
         """
         check_k(k, 4)
         if oversubscription < 1:

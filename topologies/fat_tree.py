@@ -47,7 +47,7 @@ class FatTree(Datacenter):
             oversubscription: servers per edge switch, in parts of those with full bisection.
             rate, one_way_delay, queue_packets: of every link.
             spare_ports: of each server, wired to neighbours in the rack.
-            subflows: for each pair of ports of two servers.
+            subflows: of a connection at least; each pair of ports has as many as the others.
         """
         check_k(k, 2)
         if oversubscription < 1:

@@ -37,7 +37,7 @@ class LeafSpine(Datacenter):
             servers_per_leaf: with more of them than spines the core is oversubscribed.
             rate, one_way_delay, queue_packets: of every link.
             spare_ports: of each server, wired to neighbours in the rack.
-            subflows: for each pair of ports of two servers.
+            subflows: of a connection at least; each pair of ports has as many as the others.
         """
         for name, count in (("leaves", leaves), ("spines", spines)):
             if count < 1:

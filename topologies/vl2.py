@@ -38,7 +38,7 @@ class Vl2(Datacenter):
             fabric_speedup: of the links between switches; 10 in the paper.
             rate, one_way_delay, queue_packets: of a server's link.
             spare_ports: of each server, wired to neighbours in the rack.
-            subflows: for each pair of ports of two servers.
+            subflows: of a connection at least; each pair of ports has as many as the others.
         """
         if ports < 2 or ports % 2:
             raise PlanError(f"ports is {ports}; a VL2 switch has an even number of them")

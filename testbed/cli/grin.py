@@ -15,6 +15,8 @@ from testbed.lab.kernel import PROJECT_ROOT
 DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "grin.yaml"
 TOPOLOGIES = ("fat_tree", "dual_homed_fat_tree", "vl2", "leaf_spine")
 
+DEFAULT_SUBFLOWS = 8
+
 # Those whose size is the number of a switch's ports, and what they call it.
 SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
 
@@ -38,12 +40,13 @@ SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
     "controls",
     type=SEVERAL,
     multiple=True,
-    help="Congestion controls, as the kernel calls them; commas or repeated.  [default: reno]",
+    help="Congestion controls, as the kernel calls them; commas or repeated.  [default: cubic]",
 )
 @click.option(
     "--subflows",
     type=COUNTS,
-    help="Subflows for each pair of ports, such as 1..8.  [default: 1]",
+    help="Subflows of a connection, such as 1..8; at least one for each pair of ports.  "
+    "[default: 8]",
 )
 @click.option(
     "--mode",
@@ -85,6 +88,7 @@ def grin(
         "rate": rate,
         "one_way_delay": one_way_delay,
         "queue_packets": queue_packets,
+        "subflows": None if subflows else DEFAULT_SUBFLOWS,
     }
     matrix = {
         "mode": flatten(modes) or None,

@@ -113,7 +113,7 @@ class Datacenter(Topology):
             one_way_delay: of a cable.
             queue_packets: at each port, in packets of 1500 bytes.
             spare_ports: of each server.
-            subflows: for each pair of ports.
+            subflows: of a connection at least; each pair of ports has as many as the others.
 
         Raises:
             PlanError: one of them is wrong.
@@ -198,21 +198,23 @@ class Datacenter(Topology):
         Raises:
             PlanError: a connection would have more subflows than the kernel allows.
         """
-        self._check_subflows()
+        per_pair = self._subflows_per_pair()
         for name, ports in self.server_ports.items():
             for number, port in enumerate(ports):
-                port.local = [port.rack.take() for _ in range(self._subflows)]
+                port.local = [port.rack.take() for _ in range(per_pair)]
                 port.announced = [port.rack.take()] if number else []
                 self._route_server(name, number, port)
 
-    def _check_subflows(self) -> None:
-        most = max(len(ports) for ports in self.server_ports.values())
-        extra = self._subflows * most * most - 1
-        if extra > MAX_EXTRA_SUBFLOWS:
+    def _subflows_per_pair(self) -> int:
+        """Return how many subflows each pair of ports of two servers has."""
+        pairs = max(len(ports) for ports in self.server_ports.values()) ** 2
+        per_pair = -(-self._subflows // pairs)
+        if per_pair * pairs > MAX_EXTRA_SUBFLOWS + 1:
             raise PlanError(
-                f"{self._subflows} subflows for each of {most} x {most} pairs of ports are "
-                f"{extra + 1} per connection; the kernel allows {MAX_EXTRA_SUBFLOWS + 1}"
+                f"subflows is {self._subflows}, of which each of {pairs} pairs of ports would have "
+                f"{per_pair}; the kernel allows {MAX_EXTRA_SUBFLOWS + 1} per connection"
             )
+        return per_pair
 
     def _route_server(self, name: str, number: int, port: Port) -> None:
         """Lead what comes from a port out by it, and what is for it to it."""
