@@ -89,7 +89,7 @@ def cell_label(values: dict[str, str]) -> str:
 def short_key(key: str) -> str:
     """Return a dotted key without its section, and with spaces: "3g queue"."""
     last = key.split(".")[-2:]
-    return " ".join(part.replace("_", " ") for part in last if part != "links")
+    return " ".join(part.replace("_", " ") for part in last if part not in ("links", "parameters"))
 
 
 def quantity(text: str) -> tuple[float, str] | None:

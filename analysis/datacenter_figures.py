@@ -37,6 +37,8 @@ NIC_NOTE = ("Goodput after the warm-up; 1 NIC is the rate of one port of a serve
 def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     """Yield the figures that there are data for, by the name of their file."""
     runs = numbers_of(sweep)
+    if not runs["goodput_nic"].notna().any():
+        return
     if runs["active_fraction"].nunique() > 1:
         yield "active", active_figure(sweep, runs)
     if runs["subflows"].nunique() > 1 or runs["transport"].nunique() > 1:

@@ -134,8 +134,10 @@ class Run:
         self._network.start_traces(self._start_ns)
         timetable.at(self._start_ns, partial(self._workload.start, stack))
         ended_ns = self._wait(timetable)
+        self._links.sample()
         self._workload.stop()
         self._record("end")
+        counted_s = self._elapsed_s()
         self._write_texts("end")
         report("stop", self._elapsed_s())
         if self._plan["captures"]:
@@ -147,6 +149,7 @@ class Run:
             "started_unix_ns": unix_ns,
             "virtual_s": (ended_ns - self._start_ns) / 1e9,
             "captured_s": captured_s,
+            "counted_s": counted_s,
             "workload": {
                 **self._workload.result(),
                 "started_s": 0.0,

@@ -39,6 +39,7 @@ class FatTree(Datacenter):
         queue_packets: int = 100,
         spare_ports: int = 0,
         subflows: int = 1,
+        nic_queues: bool = False,
     ) -> None:
         """Add switches, servers and routes.
 
@@ -48,11 +49,14 @@ class FatTree(Datacenter):
             rate, one_way_delay, queue_packets: of every link.
             spare_ports: of each server, wired to neighbours in the rack.
             subflows: of a connection at least; each pair of ports has as many as the others.
+            nic_queues: whether a server's port queues what it sends itself, as a NIC does.
         """
         check_k(k, 2)
         if oversubscription < 1:
             raise PlanError(f"oversubscription is {oversubscription}; it is 1 or more")
-        self.prepare(rate or default_rate(k), one_way_delay, queue_packets, spare_ports, subflows)
+        self.prepare(
+            rate or default_rate(k), one_way_delay, queue_packets, spare_ports, subflows, nic_queues
+        )
         half = k // 2
         for pod in range(k):
             for number in range(half):

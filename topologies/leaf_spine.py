@@ -29,6 +29,7 @@ class LeafSpine(Datacenter):
         queue_packets: int = 100,
         spare_ports: int = 0,
         subflows: int = 1,
+        nic_queues: bool = False,
     ) -> None:
         """Add switches, servers and routes.
 
@@ -38,13 +39,14 @@ class LeafSpine(Datacenter):
             rate, one_way_delay, queue_packets: of every link.
             spare_ports: of each server, wired to neighbours in the rack.
             subflows: of a connection at least; each pair of ports has as many as the others.
+            nic_queues: whether a server's port queues what it sends itself, as a NIC does.
         """
         for name, count in (("leaves", leaves), ("spines", spines)):
             if count < 1:
                 raise PlanError(f"{name} is {count}; it is 1 or more")
         if servers_per_leaf < 1 or leaves * servers_per_leaf < 2:
             raise PlanError("a network has at least two servers; ask for more per leaf")
-        self.prepare(rate, one_way_delay, queue_packets, spare_ports, subflows)
+        self.prepare(rate, one_way_delay, queue_packets, spare_ports, subflows, nic_queues)
         racks = [
             self.add_rack(f"l{number}", divmod(number, 256), servers_per_leaf)
             for number in range(leaves)

@@ -3,7 +3,8 @@
 
 Where a link's direction is shaped: on the sending end's interface if that node is a router; if
 it is a host, behind the receiving end, because a queue on a host's own interface changes what
-TCP does there (small queues, local congestion), as no real link does.
+TCP does there (small queues, local congestion), as no real link does, only a NIC; a direction that
+is the NIC says so.
 """
 
 import socket
@@ -147,7 +148,7 @@ class Network:
         from_side, to_side = direction.split("_to_")
         sender, receiver = self.nodes[link[from_side]], self.nodes[link[to_side]]
         what = f"shape the link {link['name']}"
-        if sender.kind == "host":
+        if sender.kind == "host" and not link[direction].get("is_at_sender"):
             node, index = receiver, self._behind(receiver, link[f"{to_side}_interface"], what)
         else:
             node, index = sender, sender.indexes[link[f"{from_side}_interface"]]

@@ -104,7 +104,13 @@ class Datacenter(Topology):
         super().__init__(*args, **parameters)
 
     def prepare(
-        self, rate: str, one_way_delay: str, queue_packets: int, spare_ports: int, subflows: int
+        self,
+        rate: str,
+        one_way_delay: str,
+        queue_packets: int,
+        spare_ports: int,
+        subflows: int,
+        nic_queues: bool,
     ) -> None:
         """Note what all cables and servers have in common.
 
@@ -114,6 +120,8 @@ class Datacenter(Topology):
             queue_packets: at each port, in packets of 1500 bytes.
             spare_ports: of each server.
             subflows: of a connection at least; each pair of ports has as many as the others.
+            nic_queues: whether a server's own port queues what it sends, so that TCP's small
+                queues hold it back; else the queue is at the far end of the cable.
 
         Raises:
             PlanError: one of them is wrong.
@@ -127,7 +135,8 @@ class Datacenter(Topology):
         except SpecError as error:
             raise PlanError(f"topology.parameters: {error}") from error
         self._spare_ports, self._subflows = spare_ports, subflows
-        self._cable = Direction(self.nic_bps, delay_s, queue_packets * PACKET_BYTES)
+        size = queue_packets * PACKET_BYTES
+        self._cable = Direction(self.nic_bps, delay_s, size, is_at_sender=nic_queues)
 
     def add_rack(self, switch: str, octets: tuple[int, int], servers: int) -> Rack:
         """Add a switch with its servers, all wired.

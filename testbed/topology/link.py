@@ -16,6 +16,8 @@ class Direction:
         one_way_delay_s: propagation delay, after the bottleneck queue.
         queue_bytes: limit of that queue; None is as good as none.
         loss_fraction: independent loss of packets.
+        is_at_sender: whether a host's own interface queues too, as its NIC does; by default the
+            queue is behind the far end, so that TCP does not know of it.
         trace: {"file", "offset_s", "opportunities_ms", "period_ms"} instead of a rate.
     """
 
@@ -24,6 +26,7 @@ class Direction:
     queue_bytes: int | None = None
     loss_fraction: float = 0.0
     trace: dict[str, Any] | None = None
+    is_at_sender: bool = False
 
 
 @dataclass(frozen=True)
