@@ -114,7 +114,9 @@ def _demand(flow: Run, hosts: Run) -> Demand:
 
 
 def _ports(way: str, host: str, other: str, hosts: Run) -> list[tuple[Any, ...]]:
-    own = [(way, host, number) for number in range(len(hosts[host]["uplinks"]))]
+    own: list[tuple[Any, ...]] = [
+        (way, host, number) for number in range(len(hosts[host]["uplinks"]))
+    ]
     for lender in hosts[host]["lenders"]:
         own.append(("cable", *sorted((host, other)), way) if lender == other else (way, lender, 0))
     return own
@@ -177,7 +179,7 @@ def summary(frames: Frames, flows: pd.DataFrame, use: pd.DataFrame) -> dict[str,
     lending = flows.loc[flows["is_lender"], "goodput_nic"]
     about = frames.run["topology"]["datacenter"]
     return {
-        **{name: float(value) for name, value in senders.items()},
+        **{str(name): float(value) for name, value in senders.items()},
         "goodput_min_nic": float(flows["goodput_nic"].min()),
         "lender_goodput_nic": float(lending.mean()) if len(lending) else None,
         "fairness": jain_index(flows["goodput_nic"] / flows["oracle_nic"]),

@@ -23,6 +23,7 @@ from analysis.wording import describe_control, title
 SPARE_LOOKS = {0: ("#0072B2", "s"), 1: ("#009E73", "o"), 2: ("#E69F00", "^"), 3: ("#CC79A7", "D")}
 LINES = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1, 1, 1)))
 SERIES = ["spare_ports", "transport", "subflows", "cc", "rate_mbps"]  # of the figure by activity
+DOTS = (0, (1, 1.5))
 MAX_BARS = 512
 CAPTIONS = {
     "active": "Throughput per active server, in NICs, by the share of servers that are active.",
@@ -78,8 +79,8 @@ def active_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
             axes.plot(means.index, means, color=_colour(spare), linewidth=0.8, zorder=2)
         if (runs["spare_ports"] == 1).any():
             at = np.linspace(0.02, 1, 99)
-            axes.plot(at, analytic_pairs(at), color=style.MUTED, linewidth=1.0,
-                      linestyle=(0, (1, 1.5)), zorder=2)  # fmt: skip
+            expected = [analytic_pairs(fraction) for fraction in at]
+            axes.plot(at, expected, color=style.MUTED, linewidth=1.0, linestyle=DOTS, zorder=2)
         _finish(axes, "fraction of servers that are active", "goodput per active server (NIC)")
         axes.set_xlim(0, 1.02)
     return figure
@@ -89,7 +90,7 @@ def _active_handles(runs: pd.DataFrame, groups: list[tuple[str, pd.DataFrame]]) 
     handles = [_handle(label, _look(rows, place)) for place, (label, rows) in enumerate(groups)]
     handles += [Line2D([], [], color=style.MUTED, linewidth=0.8, label="optimum, ideal core")]
     if (runs["spare_ports"] == 1).any():
-        handles += [Line2D([], [], color=style.MUTED, linewidth=1.0, linestyle=(0, (1, 1.5)),
+        handles += [Line2D([], [], color=style.MUTED, linewidth=1.0, linestyle=DOTS,
                            label="1 + (1 - f)\u00b2")]  # fmt: skip
     return handles
 
@@ -224,7 +225,7 @@ def _words(key: str, value: Any) -> str:
     return str(value).upper() if key == "transport" else f"{key} {value}"
 
 
-def _colour(spare: int) -> str:
+def _colour(spare: Any) -> str:
     return SPARE_LOOKS.get(int(spare), SPARE_LOOKS[3])[0]
 
 

@@ -16,10 +16,12 @@ All links have one rate. Switches choose among ways of equal cost by a hash of t
 """
 
 from testbed.errors import PlanError
+from testbed.topology import Link
 from testbed.topology.datacenter import FIRST_OCTET, Datacenter
 
 # Up to this k all links have 100 Mbit/s; above, a tenth of the packets is what can be emulated.
 FAST_K = 6
+MAX_K = 34
 
 
 def default_rate(k: int) -> str:
@@ -74,6 +76,8 @@ def check_k(k: int, divisor: int) -> None:
     if k < divisor or k % divisor:
         kind = "an even number" if divisor == 2 else f"a multiple of {divisor}"
         raise PlanError(f"k is {k}; the ports of a fat tree's switch are {kind}, such as 4 or 8")
+    if k > MAX_K:
+        raise PlanError(f"k is {k}; there are addresses for the links of k = {MAX_K} at most")
 
 
 def add_fabric(network: Datacenter, k: int) -> None:
@@ -81,7 +85,7 @@ def add_fabric(network: Datacenter, k: int) -> None:
     half = k // 2
     cores = [network.add_router(f"c{number}") for number in range(half * half)]
     for pod in range(k):
-        up = {edge: [] for edge in range(half)}
+        up: dict[int, list[Link]] = {edge: [] for edge in range(half)}
         for number in range(half):
             aggregation = network.add_router(f"a{pod}.{number}")
             for edge in range(half):

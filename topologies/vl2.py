@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""VL2 (Greenberg et al., SIGCOMM 2009): a Clos network of links that are faster than the servers'.
+"""VL2 (Greenberg et al., SIGCOMM 2009): links between switches are faster than the servers'.
 
 ::
 

@@ -25,6 +25,8 @@ from testbed.units import parse_duration, parse_rate
 PACKET_BYTES = 1500
 FIRST_OCTET = 128  # of racks; links are numbered below it
 LAST_OCTET = 255
+MAX_LINKS = FIRST_OCTET * 256 - 1
+TOO_LARGE = "the network is too large for its addresses; use fewer servers or switches"
 RACK_ADDRESSES = 254
 HOST_PREFIX = 32
 FIRST_TABLE, RULE_PRIORITY = 101, 100
@@ -155,7 +157,7 @@ class Datacenter(Topology):
         """Add a switch that has addresses for servers."""
         second, third = FIRST_OCTET + octets[0], octets[1]
         if max(second, third) > LAST_OCTET:
-            raise PlanError("the network is too large for the addresses 10.128.0.0 and up")
+            raise PlanError(TOO_LARGE)
         return Rack(self.add_router(switch), f"10.{second}.{third}")
 
     def add_server(self, *racks: Rack) -> str:
@@ -189,6 +191,8 @@ class Datacenter(Topology):
         return link
 
     def _connect(self, a: str, b: str, cable: Direction) -> Link:
+        if len(self.typed_links) >= MAX_LINKS:
+            raise PlanError(TOO_LARGE)
         return self.add_link(f"{a}-{b}", a, b, a_to_b=cable, b_to_a=cable)
 
     def route(self, node: str, network: str, prefix_length: int, links: Sequence[Link]) -> None:
@@ -236,7 +240,17 @@ class Datacenter(Topology):
         for address in port.addresses:
             self.route(port.rack.switch, address, HOST_PREFIX, [access])
             if port.relay:
-                self.route(port.relay, address, HOST_PREFIX, [port.link])
+                self._relay(port, address)
+
+    def _relay(self, port: Port, address: str) -> None:
+        """Let a neighbour pass on what is for an address, by whichever port it would send itself.
+
+        Else what it sends to that address by another port would come back to it.
+        """
+        way = _hop(port.link, port.relay)
+        self._give(port.relay, address, HOST_PREFIX, way)
+        for number in range(1, len(self.server_ports[port.relay])):
+            self._give(port.relay, address, HOST_PREFIX, {**way, "table": FIRST_TABLE + number})
 
     def _routes(self, node: str) -> Any:
         return self._given_routes.get(node, [])
