@@ -5,7 +5,16 @@ import importlib
 import os
 import sys
 
-NAMES = ("lab_boot", "repeatability", "pcap_parse", "large_capture", "bring_up", "coupled", "fluid")
+NAMES = (
+    "lab_boot",
+    "repeatability",
+    "pcap_parse",
+    "large_capture",
+    "bring_up",
+    "coupled",
+    "fluid",
+    "grin",
+)
 
 
 def main() -> None:

@@ -46,16 +46,24 @@ def bring_up(plan: str) -> None:
     counter = Counter()
     stamps = [("python", counter.read())]
     import testbed.runner  # noqa: F401
+    from testbed.emulation.mptcp import add_endpoints, set_limits, sysctls
     from testbed.emulation.network import Network
 
     stamps.append(("import", counter.read()))
     with open(plan) as file:  # noqa: PTH123
-        plain = json.load(file)
+        told = json.load(file)
+    # A network, or a run with all that belongs to it.
+    run = told if "topology" in told else {"topology": told, "sysctls": {"*": {}}, "mptcp": None}
+    own = sysctls(run["mptcp"]) if run["mptcp"] else {"net.mptcp.blackhole_timeout": 0}
     stamps.append(("plan", counter.read()))
-    network = Network(plain, {"*": {"net.mptcp.blackhole_timeout": 0}})
+    network = Network(run["topology"], {**run["sysctls"], "*": own | run["sysctls"]["*"]})
     stamps.append(("nodes", counter.read()))
     network.build()
     stamps.append(("links", counter.read()))
+    if run["mptcp"]:
+        set_limits(network.nodes, run["mptcp"]["limits"])
+        add_endpoints(network, run["topology"]["endpoints"])
+        stamps.append(("endpoints", counter.read()))
     took_kib = int(os.environ["HAD"]) - available_kib()
     ticks = {}
     before = int(os.environ["STARTED"])

@@ -31,6 +31,7 @@ RTM_NEWTFILTER = 44
 TCA_KIND = 1
 TCA_OPTIONS = 2
 TCA_STATS2 = 7
+TCA_STATS_BASIC = 1
 TCA_STATS_APP = 4
 TC_H_ROOT = 0xFFFFFFFF
 TC_H_INGRESS = 0xFFFFFFF1
@@ -61,6 +62,7 @@ TRACE_CHUNK = 15_000
 
 _TC = struct.Struct("=BxHiIII")
 _STATS = struct.Struct("=8Q")
+_BASIC = struct.Struct("=QI")  # bytes, packets that left
 STATS_NAMES = (
     "dropped_full",
     "dropped_loss",
@@ -194,6 +196,9 @@ def lab_link_stats(answer: bytes) -> dict[int, dict[str, int]]:
         (index,) = struct.unpack_from("=i", body, 4)
         attrs = split_attrs(body[_TC.size :])
         if attrs.get(TCA_KIND) == b"lab_link\0":
-            app = split_attrs(attrs[TCA_STATS2])[TCA_STATS_APP]
-            found[index] = dict(zip(STATS_NAMES, _STATS.unpack_from(app), strict=True))
+            stats = split_attrs(attrs[TCA_STATS2])
+            values = _STATS.unpack_from(stats[TCA_STATS_APP])
+            found[index] = dict(zip(STATS_NAMES, values, strict=True))
+            if TCA_STATS_BASIC in stats:
+                _, found[index]["packets"] = _BASIC.unpack_from(stats[TCA_STATS_BASIC])
     return found
