@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Servers with spare ports, on the live network: every subflow, every link, the same twice."""
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.lab.conftest import TESTBED
+
+
+@pytest.fixture
+def grin(kernel, tmp_path):
+    """Run `testbed grin` and return what --json says."""
+
+    def run(*arguments, name="results"):
+        argv = [TESTBED, "grin", "--json", "--out", tmp_path / name, "--rate", "10 Mbit/s"]
+        argv += ["--duration", "4s", "--seeds", "1", "--jobs", "1", *arguments]
+        done = subprocess.run(argv, capture_output=True, timeout=300, stdin=subprocess.DEVNULL)
+        assert done.returncode in (0, 1), done.stderr.decode()
+        return json.loads(done.stdout)["runs"]
+
+    return run
+
+
+def raw(run, name):
+    return json.loads((Path(run["run_dir"]) / "raw" / name).read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "subflows"),
+    [
+        (["--spare-ports", "1"], 8),
+        (["--topology", "leaf_spine", "--spare-ports", "2"], 9),
+        (["--topology", "vl2", "--spare-ports", "3"], 16),
+        (["--topology", "dual_homed_fat_tree", "--spare-ports", "1", "--subflows", "1"], 9),
+    ],
+)
+def test_every_pair_of_ports_has_its_subflows(grin, arguments, subflows):
+    (run,) = grin("--active", "100%", *arguments)
+    assert run["verdict"] == "valid", run["verdict_reasons"]
+    assert {flow["subflows"] for flow in raw(run, "bulk.json")["flows"]} == {subflows}
+
+
+def test_spare_ports_carry_data_and_idle_neighbours_gain_nothing(grin):
+    """With two senders of sixteen, each has more than its own port could give."""
+    plain, spare = sorted(
+        grin("--active", "12.5%", "--spare-ports", "0,1", "--duration", "10s"),
+        key=lambda run: run["spare_ports"],
+    )
+    assert [plain["verdict"], spare["verdict"]] == ["valid", "valid"]
+    assert plain["goodput_nic"] < 0.96 < 1.2 < spare["goodput_nic"] < 1.92
+    links = raw(spare, "links.end.json")
+    topology = json.loads((Path(spare["run_dir"]) / "run.json").read_text())["topology"]
+    names = {name for h in topology["datacenter"]["hosts"].values() for name in h["spare_links"]}
+    assert sum(links[n][way]["delivered_bytes"] for n in names for way in links[n]) > 5_000_000
+
+
+def test_tcp_is_one_connection_per_pair(grin):
+    (run,) = grin("--active", "50%", "--spare-ports", "0", "--mode", "tcp")
+    assert run["verdict"] == "valid", run["verdict_reasons"]
+    assert {flow["subflows"] for flow in raw(run, "bulk.json")["flows"]} == {0}
+
+
+def test_the_same_seed_gives_the_same_bytes(grin):
+    one, other = (grin("--active", "50%", "--spare-ports", "1", name=n)[0] for n in ("a", "b"))
+    flows = [[flow["bytes"] for flow in raw(run, "bulk.json")["flows"]] for run in (one, other)]
+    assert flows[0] == flows[1]
+    assert raw(one, "links.end.json") == raw(other, "links.end.json")
+
+
+def test_no_switch_leaves_the_core_idle(grin):
+    """Switches that hashed alike would use half of it."""
+    (run,) = grin("--active", "100%", "--spare-ports", "0", "--subflows", "8")
+    assert run["core_idle_fraction"] == 0.0
