@@ -172,11 +172,13 @@ def summary(frames: Frames, flows: pd.DataFrame, use: pd.DataFrame) -> dict[str,
     """Return the run in a few numbers.
 
     goodput_nic is the mean over active servers, a server's being the sum of its flows';
-    lender_goodput_nic is the mean over flows whose sender shares its uplink with another sender.
+    lender_goodput_nic is the mean over flows whose sender shares its uplink with another sender,
+    over those of TCP alone if there are any: they have one port, so what they lack, others took.
     """
     senders = flows.groupby("sender")[["goodput_mbps", "goodput_nic", "oracle_nic"]].sum().mean()
     core = use.loc[use["layer"] == CORE, "busy_fraction"]
-    lending = flows.loc[flows["is_lender"], "goodput_nic"]
+    is_tcp = flows["is_lender"] & (flows["transport"] == "tcp")
+    lending = flows.loc[is_tcp if is_tcp.any() else flows["is_lender"], "goodput_nic"]
     about = frames.run["topology"]["datacenter"]
     return {
         **{str(name): float(value) for name, value in senders.items()},

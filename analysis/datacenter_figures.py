@@ -123,7 +123,8 @@ def lenders_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
     """Draw what lenders keep: a row of points per congestion control and fraction."""
     runs = runs[runs["lender_goodput_nic"].notna()]
     notes = ["A lender is a sender whose uplink another sender may use as well; the point of a run "
-             "is the mean over its lenders. Bars are medians. " + NIC_NOTE,
+             "is the mean over its lenders, over those that use TCP if there are any. Bars are "
+             "medians. " + NIC_NOTE,
              *sweep.caveats()]  # fmt: skip
     keys = _varied(runs, ["cc", "spare_ports", "active_fraction", "subflows", "rate_mbps"])
     groups = _groups(runs, keys or ["cc"])
