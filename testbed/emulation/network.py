@@ -39,7 +39,7 @@ class Network:
 
     def __init__(self, plain: dict[str, Any], sysctls: dict[str, dict[str, Any]]) -> None:
         self.plain = plain
-        self.nodes = make_nodes(plain["nodes"], _merged(plain.get("sysctls", {}), sysctls))
+        self.nodes = make_nodes(plain["nodes"], merge_sysctls(plain.get("sysctls", {}), sysctls))
         self.links = {link["name"]: link for link in plain["links"]}
         # (link, direction) -> the node and interface number where its queue is
         self.queues: dict[tuple[str, str], tuple[Node, int]] = {}
@@ -210,7 +210,7 @@ class Network:
         return counters
 
 
-def _merged(
+def merge_sysctls(
     first: dict[str, dict[str, Any]], second: dict[str, dict[str, Any]]
 ) -> dict[str, dict[str, Any]]:
     """Return the sysctls of both, by node; the second go before the first."""

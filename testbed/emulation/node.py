@@ -71,7 +71,7 @@ def make_nodes(
         sysctls: by node; "*" is for all of them.
     """
     _make_room_for_descriptors(len(described))
-    own = _own_keys(sysctls)
+    own = own_keys(sysctls)
     alike: dict[str, list[dict[str, str]]] = {}
     settings: dict[str, dict[str, Any]] = {}
     for node in described:
@@ -88,7 +88,7 @@ def make_nodes(
     return {node["name"]: made[node["name"]] for node in described}
 
 
-def _own_keys(sysctls: dict[str, dict[str, Any]]) -> set[str]:
+def own_keys(sysctls: dict[str, dict[str, Any]]) -> set[str]:
     """Return the sysctls in which almost every node that has them differs, such as seeds."""
     values: dict[str, list[str]] = {}
     for name, settings in sysctls.items():

@@ -145,3 +145,13 @@ def test_counters_by_interface():
             "backlog": 17,
         }
     }
+
+
+def test_packets_are_the_kernels_own_count():
+    """struct gnet_stats_basic: bytes, packets."""
+    basic = _padded(qdisc.TCA_STATS_BASIC, struct.pack("=QI", 4500, 3))
+    app = _padded(qdisc.TCA_STATS_APP, struct.pack("=8Q", *range(8)))
+    body = struct.pack("=BxHiIII", 0, 0, 12, 0x10000, 0xFFFFFFFF, 2)
+    body += text(qdisc.TCA_KIND, "lab_link") + nested(qdisc.TCA_STATS2, basic + app)
+    found = qdisc.lab_link_stats(message(qdisc.RTM_NEWQDISC, 0, body))
+    assert found[12]["packets"] == 3

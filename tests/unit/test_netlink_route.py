@@ -76,3 +76,16 @@ def test_name_of_an_interface_ends_with_a_zero():
 def test_no_address_no_request():
     with pytest.raises(OSError, match="illegal IP address"):
         route.new_address(12, "ten", 24)
+
+
+def test_route_over_several_next_hops():
+    """struct rtnexthop of each: length, flags, weight less one, interface; then its gateway."""
+    ours = route.new_multipath_route("10.128.0.0", 16, [(12, "10.0.1.1"), (13, "10.0.2.1")])
+    fields = split_attrs(ours[HEADER.size + 12 :])
+    assert ours[HEADER.size : HEADER.size + 12].hex(" ", 4) == "02100000 fe040001 00000000"
+    assert fields[route.RTA_DST] == bytes([10, 128, 0, 0])
+    assert fields[route.RTA_MULTIPATH].hex(" ", 4) == (
+        "10000000 0c000000 08000500 0a000101"  # 16 bytes, interface 12, via 10.0.1.1
+        " 10000000 0d000000 08000500 0a000201"
+    )
+    assert set(fields) == {route.RTA_DST, route.RTA_MULTIPATH}
