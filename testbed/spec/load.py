@@ -102,6 +102,8 @@ def parse_experiment(
         else:
             varied = {key: value_text(value) for key, value in values.items()}
             cells.append(Cell(varied, spec))
+    if not found and not cells:
+        found = {(1, "a key within a value is not a text to YAML; put quotes around it")}
     if found:
         raise SpecError("\n".join(document.sentence(*problem) for problem in sorted(found)))
     return Experiment(cells[0].spec, cells, document.data, folder)
