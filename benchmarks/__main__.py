@@ -16,6 +16,7 @@ NAMES = (
     "coupled",
     "fluid",
     "grin",
+    "migrate",
 )
 
 
