@@ -132,7 +132,8 @@ def _fallback_counters(frames: Frames) -> list[Reason]:
         return [invalid("fallback", "the MPTCP counters are absent, fallback cannot be excluded")]
     is_sign = is_mptcp & names.str.contains(FALLBACK_WORD) & ~names.isin(FALLBACK_EXCEPTIONS)
     openers = {path["node"] for path in frames.run["topology"]["paths"]}
-    openers |= {flow["client"] for flow in (frames.run.get("workload") or {}).get("flows") or []}
+    flows = (frames.run.get("workload") or {}).get("flows") or []
+    openers |= {flow["client"] for flow in flows if "client" in flow}
     is_elsewhere = names.isin(OPENER_COUNTERS) & ~counters["host"].isin(openers)
     is_sign = (is_sign | names.isin(FALLBACK_COUNTERS)) & ~is_elsewhere
     seen = counters[is_sign & (counters["delta"] > 0)]

@@ -3,6 +3,7 @@
 
 import os
 import pty
+import select
 import subprocess
 import time
 
@@ -89,8 +90,7 @@ def test_terminal(kernel):
     os.write(terminal, b"laptop ping proxy\r")
     read_until(terminal, "icmp_seq=2")
     os.write(terminal, b"\x03")
-    assert "0% packet loss" in read_until(terminal, "rtt min")
-    read_until(terminal, "mininet>")
+    assert "packets transmitted" in read_until(terminal, "mininet>")
     os.write(terminal, b"\x04")
 
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -100,6 +100,7 @@ def read_until(terminal, wanted):
     """Return what a terminal shows until it shows something."""
     said, deadline = "", time.monotonic() + TIMEOUT_S
     while wanted not in said:
-        assert time.monotonic() < deadline, said
+        left_s = max(deadline - time.monotonic(), 0)
+        assert select.select([terminal], [], [], left_s)[0], said
         said += os.read(terminal, 4096).decode()
     return said
