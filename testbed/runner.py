@@ -104,7 +104,7 @@ class Run:
         asked = self._plan["sysctls"]
         wanted = {**asked, "*": sysctls(mptcp) | asked.get("*", {})}
         if OWN_KERNEL in os.environ:
-            fix_memory()
+            fix_memory(self._plan.get("memory_factor", 1))
         self._network = Network(topology, wanted)
         self._network.build()
         set_limits(self._network.nodes, mptcp["limits"])

@@ -19,6 +19,7 @@ from testbed.errors import BackendError
 from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
 from testbed.lab.processors import own_processor
+from testbed.rundir import read_json
 
 SHARE = "/run/testbed"
 CODE = "/run/code"
@@ -48,6 +49,7 @@ class LabBackend(Backend):
     def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Boot, run and power off."""
         assert self._kernel is not None, "up() comes first"
+        memory_bytes = self._memory_bytes * read_json(run_dir / "run.json").get("memory_factor", 1)
         interpreter = os.path.realpath(sys.executable)
         command = GuestCommand(
             # Neither installed packages nor the working folder get in.
@@ -60,7 +62,7 @@ class LabBackend(Backend):
             return run_in_lab(
                 command,
                 kernel=self._kernel.path,
-                options=BootOptions(seed=seed, memory_bytes=self._memory_bytes, cpu=cpu),
+                options=BootOptions(seed=seed, memory_bytes=memory_bytes, cpu=cpu),
                 share=run_dir,
                 stdout=_ProgressLines(progress),
                 stderr=log,

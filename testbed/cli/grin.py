@@ -11,11 +11,14 @@ from testbed.cli.options import SEVERAL, RunOptions, flatten, run_options
 from testbed.cli.parameters import DURATION
 from testbed.errors import SpecError
 from testbed.lab.kernel import PROJECT_ROOT
+from testbed.plan.modes import FULL
 
 DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "grin.yaml"
 TOPOLOGIES = ("fat_tree", "dual_homed_fat_tree", "vl2", "leaf_spine")
 
 DEFAULT_SUBFLOWS = 8
+SPARE_PORTS = [0, 1]
+ACTIVE = [0.125, 0.25, 0.5, 0.75, 1.0]
 
 # Those whose size is the number of a switch's ports, and what they call it.
 SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
@@ -59,6 +62,13 @@ SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
 @click.option("--one-way-delay", help="Of every cable.  [default: 20 us]")
 @click.option("--queue-packets", type=int, help="At every port.  [default: 100]")
 @click.option("--duration", type=DURATION, help="Of a run, such as 10s.  [default: 4s]")
+@click.option(
+    "--engine",
+    type=click.Choice(("lab", "fluid")),
+    default="lab",
+    show_default=True,
+    help="Packets in the lab, or the flow-level model, for sizes that cannot be emulated.",
+)
 @run_options
 def grin(
     topology: str,
@@ -72,6 +82,7 @@ def grin(
     one_way_delay: str | None,
     queue_packets: int | None,
     duration: float | None,
+    engine: str,
     options: RunOptions,
 ) -> None:
     """Let active servers send to random others, with and without spare ports (GRIN).
@@ -83,6 +94,24 @@ def grin(
     """
     from testbed.spec.load import load_experiment
 
+    if k is not None and topology not in SIZED:
+        raise SpecError(f"--k: {topology} has no such size; use --set topology.parameters.leaves=8")
+    if engine == "fluid":
+        asked = {"--rate": rate, "--one-way-delay": one_way_delay}
+        _refuse(
+            {**asked, "--queue-packets": queue_packets, "--duration": duration, **options.overrides}
+        )
+        from testbed.cli.grin_fluid import solve_all
+
+        values: dict[str, Any] = {
+            "spare_ports": spare_ports or SPARE_PORTS,
+            "active_fractions": active or ACTIVE,
+            "controls": flatten(controls) or ["lia"],
+            "subflows": subflows or [DEFAULT_SUBFLOWS],
+        }
+        size = {} if k is None else {SIZED[topology]: k}
+        solve_all(topology, size, flatten(modes) or [FULL], values, options)
+        return
     parameters = {
         SIZED.get(topology, "k"): k,
         "rate": rate,
@@ -92,21 +121,31 @@ def grin(
     }
     matrix = {
         "mode": flatten(modes) or None,
-        "topology.parameters.spare_ports": spare_ports or [0, 1],
+        "topology.parameters.spare_ports": spare_ports or SPARE_PORTS,
         "topology.parameters.subflows": subflows,
         "tcp.congestion_control": flatten(controls) or None,
-        "workload.active": active or [0.125, 0.25, 0.5, 0.75, 1.0],
+        "workload.active": active or ACTIVE,
     }
     given: dict[str, Any] = {
         "topology": {"name": topology, "parameters": _given(parameters)},
         "matrix": _given(matrix),
     }
-    if k is not None and topology not in SIZED:
-        raise SpecError(f"--k: {topology} has no such size; use --set topology.parameters.leaves=8")
     if duration is not None:
         given["duration"] = f"{duration:.6f} s"
     experiment = load_experiment(DEFAULT_SPEC, {**given, **options.overrides})
     execute(experiment, options, is_shuffled=True)
+
+
+def _refuse(values: dict[str, Any]) -> None:
+    """Refuse what has to do with packets.
+
+    Raises:
+        SpecError: the first that is given.
+    """
+    known = {"seed", "repetitions"}
+    for name, value in values.items():
+        if value is not None and name not in known:
+            raise SpecError(f"{name}: the flow-level model has no packets, so it has no use for it")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

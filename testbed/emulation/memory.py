@@ -11,6 +11,10 @@ OWN_KERNEL = "TESTBED_OWN_KERNEL"
 TCP_MEMORY_PAGES = (65_536, 98_304, 131_072)
 
 
-def fix_memory() -> None:
-    """Let TCP use the same memory however much the machine has."""
-    write_sysctl("net.ipv4.tcp_mem", " ".join(map(str, TCP_MEMORY_PAGES)))
+def fix_memory(factor: int = 1) -> None:
+    """Let TCP use the same memory however much the machine has.
+
+    Args:
+        factor: for a run with so many connections that their buffers together need more.
+    """
+    write_sysctl("net.ipv4.tcp_mem", " ".join(str(factor * pages) for pages in TCP_MEMORY_PAGES))

@@ -8,7 +8,7 @@ from testbed.errors import PlanError
 from testbed.fluid.case import MPTCP, TCP, FluidCase
 
 # What a topology of the emulation takes and the model has no use for, or elsewhere.
-NOT_OURS = ("rate", "one_way_delay", "queue_packets", "spare_ports", "subflows")
+NOT_OURS = ("rate", "one_way_delay", "queue_packets", "nic_queues", "spare_ports", "subflows")
 VARIED = "topology.parameters."
 MTU_BYTES = 1500
 IP_AND_TCP_BYTES = 20 + 20 + 12  # with timestamps

@@ -16,6 +16,7 @@ from testbed.plan.datacenter import (
     datacenter_limits,
     ecmp_sysctls,
     is_datacenter,
+    memory_factor,
     plan_traffic,
     use_datacenter,
 )
@@ -171,6 +172,7 @@ def _plan_datacenter(
         **_head(spec, plain, use.transport, seed),
         "sysctls": {"*": _buffers(spec), **ecmp_sysctls(plain, seed)},
         "mptcp": {**_mptcp(spec), "limits": datacenter_limits(plain)},
+        "memory_factor": memory_factor(plain),
         "endpoints": [],
         "paths_at_start": [],
         "ride": None,

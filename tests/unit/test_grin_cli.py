@@ -5,7 +5,6 @@ import json
 
 import click
 import pytest
-from click.testing import CliRunner
 
 from testbed.cli.lists import COUNTS, FRACTIONS
 from testbed.cli.main import main
@@ -109,7 +108,30 @@ def test_wrong_lists_are_refused(kind, text):
         kind.convert(text, None, None)
 
 
-def test_help_names_the_example():
-    from testbed.cli.grin import grin
+def test_help_names_the_example(capsys):
+    with pytest.raises(SystemExit):
+        main(["grin", "--help"])
+    assert "testbed grin --k 4" in capsys.readouterr().out
 
-    assert "testbed grin --k 4" in CliRunner().invoke(grin, ["--help"]).output
+
+def test_the_fluid_engine_says_the_same_names(tmp_path, capsys):
+    arguments = ["--engine", "fluid", "--k", "4", "--active", "50%,100%", "--seeds", "2"]
+    with pytest.raises(SystemExit) as done:
+        main(["grin", *arguments, "--json", "--out", str(tmp_path)])
+    said = json.loads(capsys.readouterr().out)
+    assert not done.value.code
+    assert len(said["runs"]) == 2 * 2 * 2
+    for run in said["runs"]:
+        assert run["engine"] == "fluid" and 0 < run["goodput_nic"] <= run["oracle_nic"]
+    assert list(tmp_path.glob("grin-fluid/*/active-lia-8.png"))
+
+
+@pytest.mark.parametrize("option", [["--rate", "1 Gbit/s"], ["--set", "workload.stagger='1 s'"]])
+def test_the_fluid_engine_has_no_packets(option, capsys):
+    code, _, err = dry("--engine", "fluid", *option, capsys=capsys)
+    assert code == 2 and "has no packets" in err
+
+
+def test_large_networks_get_memory(capsys):
+    small, large = (runs("--k", k, "--seeds", "1", capsys=capsys)[0] for k in ("4", "8"))
+    assert (small["memory_factor"], large["memory_factor"]) == (1, 4)
