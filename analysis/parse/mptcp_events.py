@@ -10,21 +10,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from testbed.errors import RunInvalid
+from testbed.netlink.mptcp_events import EVENTS
 
 RECORD = struct.Struct("<QI")
 NETLINK, GENERIC, ATTRIBUTE = struct.Struct("=IHHII"), struct.Struct("=BBH"), struct.Struct("=HH")
-EVENTS = {
-    1: "created",
-    2: "established",
-    3: "closed",
-    6: "announced",
-    7: "removed",
-    10: "subflow_established",
-    11: "subflow_closed",
-    13: "subflow_priority",
-    15: "listener_created",
-    16: "listener_closed",
-}
 TOKEN, LOCAL_ID, REMOTE_ID, SOURCE4, SOURCE6, TARGET4, TARGET6 = 1, 3, 4, 5, 6, 7, 8
 SOURCE_PORT, TARGET_PORT, BACKUP, ERROR, INTERFACE, RESET_REASON = 9, 10, 11, 12, 15, 16
 
