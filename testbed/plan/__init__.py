@@ -20,7 +20,13 @@ from testbed.plan.datacenter import (
     plan_traffic,
     use_datacenter,
 )
-from testbed.plan.events import give_addresses, ride_changes, spec_changes
+from testbed.plan.events import (
+    check_presence,
+    coverage_changes,
+    fade_changes,
+    give_addresses,
+    spec_changes,
+)
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.middlebox import middlebox_use, scene_of
 from testbed.plan.migrate import migration_use, variant_of
@@ -124,6 +130,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
+    check_presence(changes, use.at_start)
     give_addresses(changes, plain)
     _seed_losses(plain, changes, seed)
     manager = plan_path_manager(spec, plain, use)
@@ -254,11 +261,13 @@ def _changes(
     spec: ExperimentSpec, plain: dict[str, Any], ride: Ride | None, is_synthetic: bool
 ) -> list[dict[str, Any]]:
     changes = list(spec_changes(spec.events, plain))
-    if ride is not None:
-        covered, *others = [path["hops"][0][0] for path in plain["paths"]]
-        fading = next((one for one in plain["links"] if others and one["name"] == others[0]), None)
-        changes += ride_changes(ride, covered, fading if is_synthetic else None, spec.duration)
-    return changes
+    if ride is None:
+        return changes
+    covered, *others = [path["hops"][0][0] for path in plain["paths"]]
+    if is_synthetic:
+        fading = next(one for one in plain["links"] if one["name"] == others[0])
+        changes = fade_changes(ride, fading, changes)
+    return changes + list(coverage_changes(ride, covered, spec.duration))
 
 
 def _rank(change: dict[str, Any]) -> int:

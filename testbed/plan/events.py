@@ -70,28 +70,61 @@ def _path_changes(event: Any) -> Iterator[Change]:
     yield change
 
 
-def ride_changes(
-    ride: Ride, link: str, fading: dict[str, Any] | None, duration_s: float
-) -> Iterator[Change]:
-    """Yield what the ride does to the links.
-
-    Args:
-        ride: the ride.
-        link: the link that is covered in the stations only.
-        fading: the link whose uplink is still during the fades, as in the topology; None: none.
-            An uplink without a rate follows a trace, or has nothing that could be still.
-        duration_s: of the run.
-    """
+def coverage_changes(ride: Ride, link: str, duration_s: float) -> Iterator[Change]:
+    """Yield what the ride does to the link that is covered in the stations only."""
     for start, end in complement(ride.stations, duration_s):
         yield {"at_s": start, "change": "link_down", "link": link}
         if end < duration_s:
             yield {"at_s": end, "change": "link_up", "link": link}
-    if fading is None or fading["a_to_b"]["rate_bps"] is None:
-        return
+
+
+def fade_changes(ride: Ride, link: dict[str, Any], asked: list[Change]) -> list[Change]:
+    """Return the changes that were asked for, with the uplink of a link still during the fades.
+
+    Args:
+        ride: the ride.
+        link: as in the topology. An uplink without a rate follows a trace, or has nothing that
+            could be still.
+        asked: what the experiment file asks for; a rate that falls into a fade comes after it.
+    """
+    rate_bps = link["a_to_b"]["rate_bps"]
+    if rate_bps is None:
+        return asked
+    at = {"change": "link", "link": link["name"], "direction": "a_to_b"}
+    rates = [one for one in asked if "rate_bps" in one and at.items() <= one.items()]
+    found = [one for one in asked if one not in rates]
     for start, end in ride.fades:
-        at = {"change": "link", "link": fading["name"], "direction": "a_to_b"}
-        yield {**at, "at_s": start, "rate_bps": 0}
-        yield {**at, "at_s": end, "rate_bps": fading["a_to_b"]["rate_bps"]}
+        before = [one["rate_bps"] for one in rates if one["at_s"] <= end]
+        found.append({**at, "at_s": start, "rate_bps": 0})
+        found.append({**at, "at_s": end, "rate_bps": before[-1] if before else rate_bps})
+    return found + [
+        one for one in rates if not any(start <= one["at_s"] <= end for start, end in ride.fades)
+    ]
+
+
+def check_presence(changes: list[Change], at_start: list[str]) -> None:
+    """Refuse an address that comes while it is there, or goes while it is not.
+
+    Args:
+        changes: of the run, in the order of time.
+        at_start: paths on which the client has an address at the start.
+
+    Raises:
+        PlanError: there is one.
+    """
+    present = set(at_start)
+    for change in changes:
+        what = change["change"]
+        if what not in ("address_gone", "address_back"):
+            continue
+        path = change["path"]
+        if (what == "address_back") == (path in present):
+            has = "has an" if path in present else "has no"
+            raise PlanError(
+                f"events: {what} of {path} at {change['at_s']:g} s, but the client {has} address "
+                "on it then; take it out, or mind what mode and ride do to the path"
+            )
+        present ^= {path}
 
 
 def give_addresses(changes: list[Change], topology: dict[str, Any]) -> None:

@@ -254,6 +254,14 @@ def test_queue_as_time_without_a_rate():
             'events.0.path: "4g" is not a path of this network',
         ),
         (
+            {"events": [{"at": "1 s", "change": "address_back", "path": "3g"}]},
+            "events: address_back of 3g at 1 s, but the client has an address on it then; take i",
+        ),
+        (
+            {"events": 2 * [{"at": "1 s", "change": "address_gone", "path": "3g"}]},
+            "events: address_gone of 3g at 1 s, but the client has no address on it then; take i",
+        ),
+        (
             {"workload": {"name": "bulk", "flows": 3, "stagger": "30 s"}, "mode": "mptcp-full"},
             "workload: flow 2 starts at 60 s, but the run ends at 60 s",
         ),

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.plan.events import ride_changes
+from testbed.plan.events import coverage_changes, fade_changes
 from testbed.plan.ride import MOUTH_S, Ride, make_ride, usable_spans
 from testbed.plan.spans import clip, complement, subtract
 from testbed.spec.ride import RideSpec
@@ -194,25 +194,43 @@ def seen(changes):
 
 
 def test_link_is_down_outside_the_stations():
-    changes = list(ride_changes(Ride([(0, 5), (20, 25)], []), "wifi", None, 30))
+    changes = list(coverage_changes(Ride([(0, 5), (20, 25)], []), "wifi", 30))
     assert seen(changes) == [(5, "link_down", None), (20, "link_up", None), (25, "link_down", None)]
     assert {change["link"] for change in changes} == {"wifi"}
 
 
 def test_link_without_any_station_is_down_from_the_start():
-    assert seen(ride_changes(Ride([], []), "wifi", None, 30)) == [(0, "link_down", None)]
+    assert seen(coverage_changes(Ride([], []), "wifi", 30)) == [(0, "link_down", None)]
 
 
 def test_uplink_stands_still_during_a_fade():
-    changes = list(ride_changes(Ride([(0, 30)], [(6, 8)]), "wifi", LINK, 30))
+    changes = fade_changes(Ride([(0, 30)], [(6, 8)]), LINK, [])
     assert seen(changes) == [(6, "link", 0), (8, "link", 2_000_000)]
     assert {(one["link"], one["direction"]) for one in changes} == {("3g", "a_to_b")}
+
+
+def asked(at_s, rate_bps, direction="a_to_b"):
+    return {
+        "at_s": at_s,
+        "change": "link",
+        "link": "3g",
+        "direction": direction,
+        "rate_bps": rate_bps,
+    }
+
+
+def test_rate_that_was_asked_for_is_the_uplink_s_after_a_fade():
+    before, within, after = asked(2, 3_000_000), asked(7, 4_000_000), asked(9, 5_000_000)
+    down = asked(7, 1_000_000, "b_to_a")
+    changes = fade_changes(Ride([(0, 30)], [(6, 8)]), LINK, [before, within, down, after])
+    changes.sort(key=lambda change: change["at_s"])
+    assert changes == [before, asked(6, 0), down, asked(8, 4_000_000), after]
 
 
 def test_uplink_that_follows_a_trace_does_what_that_says():
     """It has no rate that could be given back to it."""
     link = {"name": "3g", "a_to_b": {"rate_bps": None}}
-    assert list(ride_changes(Ride([(0, 30)], [(6, 8)]), "wifi", link, 30)) == []
+    assert fade_changes(Ride([(0, 30)], [(6, 8)]), link, []) == []
 
 
 SPANS = st.lists(TENTHS, max_size=8, unique=True).map(

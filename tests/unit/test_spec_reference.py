@@ -10,7 +10,7 @@ import yaml
 from click.testing import CliRunner
 from pydantic import BaseModel
 
-from testbed.cli.schema import schema
+from testbed.cli.main import testbed as root_command
 from testbed.spec.model import ExperimentSpec
 from testbed.spec.reference import reference_page
 from testbed.spec.ride import RideSpec
@@ -44,7 +44,7 @@ def keys(model):
 
 @pytest.fixture(scope="module")
 def printed():
-    done = CliRunner().invoke(schema)
+    done = CliRunner().invoke(root_command, ["schema"])
     assert done.exit_code == 0
     return json.loads(done.output)
 
@@ -56,7 +56,7 @@ def page():
 
 def test_page_of_the_documentation_is_what_the_command_prints():
     """Else: testbed schema --markdown > docs/experiment-file.md"""
-    done = CliRunner().invoke(schema, ["--markdown"])
+    done = CliRunner().invoke(root_command, ["schema", "--markdown"])
     assert done.output == (ROOT / "docs" / "experiment-file.md").read_text()
 
 
