@@ -80,8 +80,9 @@ def carry_out(
         return run.carry_out(lambda report: progress(folder, report), cancelled)
 
     with futures.ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="run") as pool:
-        waiting = {pool.submit(one, folder): folder for folder in folders}
         try:
+            # The user may interrupt as soon as the first one has begun.
+            waiting = [pool.submit(one, folder) for folder in folders]
             _wait(waiting)
         except BaseException:
             cancelled.set()
@@ -90,7 +91,7 @@ def carry_out(
         return [future.result() for future in waiting]
 
 
-def _wait(waiting: dict["futures.Future[RunEnd]", str]) -> None:
+def _wait(waiting: list["futures.Future[RunEnd]"]) -> None:
     """Wait for all; the first error of ours, not of a run, ends the waiting."""
     left = set(waiting)
     while left:

@@ -298,6 +298,26 @@ def test_interrupt_ends_all_runs_under_way(sweep):
     assert not [path for path in one.results.rglob("*") if path.name.endswith(".new")]
 
 
+def test_interrupt_while_runs_are_handed_out_ends_what_has_begun(sweep):
+    begun = threading.Event()
+
+    def act(run_dir, progress, cancelled):
+        begun.set()
+        if not cancelled.wait(DEADLINE_S):
+            raise AssertionError("nobody cancelled the run")
+        raise Cancelled
+
+    def handed_out(folders):
+        yield folders[0]
+        assert begun.wait(DEADLINE_S)
+        raise KeyboardInterrupt
+
+    one = sweep(act, valid, count=2)
+    with pytest.raises(KeyboardInterrupt):
+        one.go(handed_out(one.folders))
+    assert one.statuses == ["interrupted", None]
+
+
 def test_interrupted_sweep_is_resumed_where_it_was(sweep):
     """What was complete is not run again, and nothing of the interrupted run is left in it."""
     one = sweep(complete, valid, count=3)
