@@ -36,6 +36,7 @@ from testbed.emulation.path_manager import ScriptedPathManager
 from testbed.errors import CommandError, TestbedError
 from testbed.rundir import write_json
 from testbed.target_facts import (
+    clock,
     kernel_facts,
     make_durable,
     node_sysctls,
@@ -89,6 +90,7 @@ class Run:
         make_durable(self._raw)
         facts["sysctls"] = node_sysctls(self._network)
         facts["events"] = self._event_log
+        facts["clock"], facts["links"] = clock(), self._network.link_kind.name
         write_json(self._folder / "target.json", facts)
 
     def _prepare(self) -> None:
@@ -225,6 +227,9 @@ class Run:
         for event in self._plan["events"]:
             at_ns = start_ns + round(event["at_s"] * 1e9)
             timetable.at(at_ns, partial(self._carry_out_event, changer, event))
+        for at_s, place, step in self._network.trace_steps(self._plan["duration_s"]):
+            at_ns = start_ns + step_ns(at_s)
+            timetable.at(at_ns, partial(self._network.change_link, *place, step))
         for sampler in samplers:
             timetable.every(start_ns, step_ns(collectors["ss"]["interval_s"]), sampler.sample)
         timetable.every(start_ns, step_ns(collectors["links"]["interval_s"]), self._links.sample)
