@@ -17,6 +17,7 @@ from typing import Any
 
 from testbed.collectors.base_rtt import measure_base_rtt
 from testbed.collectors.link_counters import LinkSampler, record_links
+from testbed.collectors.machine import INTERVAL_S, MachineCollector, record_timers
 from testbed.collectors.mptcp_events import MptcpEventsCollector
 from testbed.collectors.nstat import record_counters
 from testbed.collectors.pcap import start_capture, wait_until_capturing
@@ -36,6 +37,7 @@ from testbed.emulation.path_manager import ScriptedPathManager
 from testbed.errors import CommandError, TestbedError
 from testbed.rundir import write_json
 from testbed.target_facts import (
+    REAL,
     clock,
     kernel_facts,
     make_durable,
@@ -78,6 +80,7 @@ class Run:
         self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager] = {}
         self._texts: list[SsText] = []
         self._manager: ScriptedPathManager | None = None
+        self._machine: MachineCollector | None = None
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
@@ -219,7 +222,8 @@ class Run:
             text.write(when)
 
     def _timetable(self, samplers: list[SsCollector], stack: ExitStack) -> Timetable:
-        timetable, start_ns = Timetable(), self._start_ns
+        start_ns = self._start_ns
+        timetable = Timetable(self._watch_machine(stack) if clock() == REAL else None)
         self._links = LinkSampler(self._network, self._raw / "links.jsonl", start_ns)
         stack.callback(self._links.close)
         changer = Changer(self._network, self._client)
@@ -238,6 +242,8 @@ class Run:
             step_ns(PROGRESS_STEP_S),
             lambda: report("measure", self._elapsed_s()),
         )
+        if self._machine is not None:
+            timetable.every(start_ns, step_ns(INTERVAL_S), self._machine.sample)
         self._plan_texts(timetable)
         if self._manager is not None:
             self._manager.start(timetable, start_ns)
@@ -246,8 +252,21 @@ class Run:
             self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 
+    def _watch_machine(self, stack: ExitStack) -> list[tuple[int, int]]:
+        """Record how well the machine keeps up; return where to note what is late."""
+        late: list[tuple[int, int]] = []
+        self._machine = MachineCollector(self._raw / "machine.jsonl", self._start_ns)
+        stack.callback(self._machine.close)
+        stack.callback(record_timers, late, self._start_ns, self._raw / "timers.json")
+        return late
+
     def _plan_texts(self, timetable: Timetable) -> None:
-        """Let the sockets be written at 1, 2, 4, ... s."""
+        """Let the sockets be written at 1, 2, 4, ... s.
+
+        In real time that would hold up what is due meanwhile: a process is slow to start.
+        """
+        if self._machine is not None:
+            return
         at_s, when = FIRST_S, "start"
         while at_s < self._plan["duration_s"]:
             timetable.at(self._start_ns + step_ns(at_s), partial(self._write_texts, when))
