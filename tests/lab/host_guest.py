@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Uses the backend `host` inside the lab, whose kernel is then "this machine's":
-python3 host_guest.py RUN_DIR [cancel]
+python3 host_guest.py RUN_DIR [cancel|overload]
 """
 
 import json
 import os
+import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -15,16 +16,23 @@ from testbed.backends.base import Cancelled
 from testbed.backends.host import HostBackend
 from testbed.emulation.links import LINKS, NETEM
 
+# So many programs that want the one processor for so long.
+LOADS, BUSY = 8, "import time; end = time.time() + 4\nwhile time.time() < end: pass"
 os.environ[LINKS] = NETEM
 os.environ["XDG_CACHE_HOME"] = "/tmp/cache"
 cancelled = threading.Event()
 said = []
+loads = []
 
 
 def listen(report):
     said.append(report)
-    if len(sys.argv) > 2 and report["stage"] == "measure":
+    if report["stage"] != "measure" or loads:
+        return
+    if "cancel" in sys.argv:
         cancelled.set()
+    if "overload" in sys.argv:  # as soon as there is something to measure
+        loads.extend(subprocess.Popen([sys.executable, "-S", "-c", BUSY]) for _ in range(LOADS))
 
 
 def others():
@@ -43,5 +51,7 @@ try:
     status = backend.run(Path(sys.argv[1]), 1, listen, cancelled)
 except Cancelled:
     status = "cancelled"
+for load in loads:
+    load.wait()
 left = {"processes": others(), "download": Path("/tmp/download").exists()}
 print(json.dumps({"kernel": kernel, "status": status, "said": said, "left": left}))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from analysis.load import load_run
+from analysis.verdict import judge_frames
 from testbed.attempt import Attempt
 from testbed.plan import plan_experiment
 from testbed.rundir import read_json, write_json
@@ -41,22 +42,35 @@ def on_host(lab_exec, run_dir):
     return run
 
 
+def complete(run_dir, found):
+    """Write the manifest and read the run."""
+    plan = read_json(run_dir / "run.json")
+    Attempt(plan, run_dir, "host", found["kernel"]).write_manifest("complete", None)
+    return load_run(run_dir)
+
+
 def test_a_run_is_complete_and_leaves_nothing(on_host, run_dir):
     found = on_host()
 
     assert (found["status"], found["left"]) == (0, NOTHING)
     target = read_json(run_dir / "target.json")
     assert (target["clock"], target["links"]) == ("real", "netem, tbf")
-    Attempt(read_json(run_dir / "run.json"), run_dir, "host", found["kernel"]).write_manifest(
-        "complete", None
-    )
-    frames = load_run(run_dir)
+    frames = complete(run_dir, found)
     assert frames.problems == []
     assert set(frames.subflows["path"]) == {"wifi", "3g"}
     assert len(frames.machine) > 2
     assert len(frames.timers) > 20
     for path, rtt in frames.base_rtt.items():
         assert min(rtt["measured_us"]) >= rtt["asked_us"], path
+
+
+def test_a_run_on_an_overloaded_machine_is_no_data_point(on_host, run_dir):
+    found = on_host("overload")
+
+    assert (found["status"], found["left"]) == (0, NOTHING)
+    verdict = judge_frames(complete(run_dir, found))
+    assert verdict.status in ("suspect", "invalid")
+    assert "timers" in {reason.check for reason in verdict.reasons}
 
 
 def test_a_cancelled_run_leaves_nothing(on_host):
