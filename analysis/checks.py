@@ -17,6 +17,7 @@ from analysis import (
     metrics,
     middlebox,
     migration,
+    real_time,
     ride,
 )
 from analysis.reasons import Reason, invalid, suspect
@@ -277,6 +278,8 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "base_rtt": link_checks.check_base_rtt,
     "busy_rate": link_checks.check_busy_rate,
     "lateness": link_checks.check_lateness,
+    "timers": real_time.check_timers,
+    "machine": real_time.check_machine,
     "congestion_control": check_congestion_control,
     "flows": datacenter_checks.check_flows,
     "subflows": datacenter_checks.check_subflows,

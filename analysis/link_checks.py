@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis import metrics, ride
+from analysis import metrics, real_time, ride
 from analysis.reasons import Reason, invalid
 from analysis.tables import Frames
 
@@ -40,7 +40,9 @@ def check_delivered(frames: Frames) -> list[Reason]:
             changes = ride.link_changes(frames.run, link["name"], direction)
             span = np.array([0.0, seconds])
             allowed = float(ride.capacity_bytes(link[direction], span, changes)[0])
-            if delivered > allowed + SLACK_BYTES:
+            rate_bps = link[direction].get("rate_bps")
+            slack = SLACK_BYTES + real_time.slack_bytes(frames, rate_bps, allowed)
+            if delivered > allowed + slack:
                 message = f"link {link['name']} {direction} delivered {delivered} bytes in "
                 message += f"{seconds:.1f} s, its capacity is {allowed:.0f}"
                 evidence = {"link": link["name"], "direction": direction}
@@ -65,7 +67,9 @@ def check_rate(frames: Frames) -> list[Reason]:
         edges = metrics.bin_edges(max(float(served_s.max()), 0.0) + WINDOW_S, WINDOW_S)
         arrived = metrics.binned(served_s, mine.ip_bytes, edges)
         allowed = ride.capacity_bytes(link.rx, edges, changes)
-        excess = arrived - allowed - SLACK_BYTES
+        rate_bps = link.rx.get("rate_bps")
+        slack = np.array([real_time.slack_bytes(frames, rate_bps, one) for one in allowed])
+        excess = arrived - allowed - SLACK_BYTES - slack
         worst = int(np.argmax(excess))
         if excess[worst] > 0:
             message = f"path {link.path} received {arrived[worst]:.0f} bytes in the second from "
@@ -111,6 +115,9 @@ def check_base_rtt(frames: Frames) -> list[Reason]:
     found = []
     for path, rtt in frames.base_rtt.items():
         asked, measured = float(rtt["asked_us"]), min(rtt["measured_us"])
+        if real_time.is_real_time(frames):
+            found += real_time.judge_base_rtt(path, asked, measured)
+            continue
         if abs(measured - asked) > BASE_RTT_TOLERANCE_US:
             message = f"the base RTT of path {path} was {measured / 1e3:.3f} ms before the "
             message += f"workload, asked was {asked / 1e3:.3f} ms"
@@ -121,6 +128,8 @@ def check_base_rtt(frames: Frames) -> list[Reason]:
 
 def check_busy_rate(frames: Frames) -> list[Reason]:
     """While it was busy, each link of constant rate carried that rate."""
+    if real_time.is_real_time(frames):
+        return _check_saturated(frames)
     found = []
     for (link, direction), rows in _samples(frames):
         way = ride.direction_of(frames.run, link, direction)
@@ -140,6 +149,26 @@ def check_busy_rate(frames: Frames) -> list[Reason]:
                 found.append(
                     invalid("busy_rate", message, link=link, direction=direction, **evidence)
                 )
+    return found
+
+
+def _check_saturated(frames: Frames) -> list[Reason]:
+    """Return a reason for each direction that was off its rate while something waited in it."""
+    found = []
+    groups: Any = frames.link_samples.groupby(["link", "direction"], observed=True, sort=True)
+    for (link, direction), rows in groups:
+        way = ride.direction_of(frames.run, link, direction)
+        changes = ride.link_changes(frames.run, link, direction)
+        steps = rows.sort_values("t_s", kind="stable")
+        columns = [steps[name].tolist() for name in ("t_s", "delivered_bytes", "backlog")]
+        spans: list[tuple[float, float, float]] = []
+        for start_s, end_s, carried in real_time.saturated(*columns):
+            asked = float(ride.capacity_bytes(way, np.array([start_s, end_s]), changes)[0])
+            if np.isfinite(asked) and asked > 0:
+                spans.append((end_s - start_s, carried, asked))
+        if spans:
+            slack = SLACK_BYTES + real_time.slack_bytes(frames, way.get("rate_bps"), 0.0)
+            found += real_time.judge_rate(link, direction, spans, slack)
     return found
 
 
@@ -200,6 +229,8 @@ def check_lateness(frames: Frames) -> list[Reason]:
         return []
     event = max(done, key=lambda one: float(one["done_s"] - one["at_s"]))
     worst_s = event["done_s"] - event["at_s"]
+    if real_time.is_real_time(frames):
+        return real_time.judge_change(event["change"], event["at_s"], worst_s)
     if worst_s <= LATE_S:
         return []
     message = (

@@ -20,6 +20,7 @@ from analysis.attempts import limit_to_attempts
 from analysis.datacenter import is_datacenter
 from analysis.packets import count_foreign, own_packets, packet_table
 from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
+from analysis.parse.machine import MachineSample, parse_machine
 from analysis.parse.mptcp_events import parse_mptcp_events
 from analysis.parse.nft import parse_nft
 from analysis.parse.nstat import parse_nstat
@@ -32,6 +33,7 @@ from analysis.tables import Frames, Origin
 from testbed.errors import RunInvalid, TestbedError
 
 T = TypeVar("T")
+REAL = "real"
 CHUNK_PACKETS = 1 << 17  # about 40 MB of memory
 
 
@@ -101,6 +103,8 @@ class RunDirectory:
             reads=self._reads(),
             inspected=self._inspected(),
             blocks=self._blocks(),
+            timers=self._timers(),
+            machine=self._machine(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -325,6 +329,22 @@ class RunDirectory:
     def _base_rtt(self) -> dict[str, Any]:
         none: dict[str, Any] = {}
         return self._read("paths.rtt.json", json.loads, none) if self._wants("links") else none
+
+    def _timers(self) -> pd.DataFrame:
+        """Read how late the runner's timers were, which real time only has."""
+        if self.manifest.get("clock") != REAL:
+            return tables.empty(tables.TIMER_COLUMNS)
+        none: dict[str, Any] = {"late_ns": []}
+        late = np.array(self._read("timers.json", json.loads, none)["late_ns"], dtype=np.int64)
+        late = late.reshape(-1, 2)
+        frame = pd.DataFrame({"late_s": late[:, 1] / 1e9})
+        return tables.with_keys(frame.astype(tables.TIMER_COLUMNS), self._origin(""), late[:, 0])
+
+    def _machine(self) -> list[MachineSample]:
+        """Read how busy the machine was, which matters in real time only."""
+        none: list[MachineSample] = []
+        is_real = self.manifest.get("clock") == REAL
+        return self._read("machine.jsonl", parse_machine, none) if is_real else none
 
     def _wants(self, collector: str) -> bool:
         return collector in (self.run.get("collectors") or {})

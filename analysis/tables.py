@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 from pandas.api.types import union_categoricals
 
+from analysis.parse.machine import MachineSample
 from analysis.parse.mptcp import Event
 from analysis.parse.mptcp_events import PathEvent
 
@@ -55,6 +56,7 @@ LINK_SAMPLE_COLUMNS = {
         ("delivered_bytes", "opportunities", "busy_ns", "backlog", "dropped_full"), "int64"
     ),
 }
+TIMER_COLUMNS = {"late_s": "float64"}
 READ_COLUMNS = {"flow": "str", "bytes": "int64"}
 MPTCP_EVENT_COLUMNS = {
     "event": "str",
@@ -118,6 +120,8 @@ class Frames:
         reads: what the receivers of a migration read when;
         inspected: bytes that each middlebox counted, by direction of a connection.
         blocks: latency of each block of the application, where it was recorded.
+        timers: how late the runner's timers were; machine: how busy the machine was; both in real
+            time only.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -142,6 +146,8 @@ class Frames:
     inspected: dict[str, dict[str, int]] = field(default_factory=dict)
     reads: pd.DataFrame = field(default_factory=lambda: empty(READ_COLUMNS))
     blocks: pd.DataFrame | None = None
+    timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))
+    machine: list[MachineSample] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 

@@ -17,6 +17,7 @@ from typing import Any
 
 from testbed.collectors.base_rtt import measure_base_rtt
 from testbed.collectors.link_counters import LinkSampler, record_links
+from testbed.collectors.machine import INTERVAL_S, MachineCollector, record_timers
 from testbed.collectors.mptcp_events import MptcpEventsCollector
 from testbed.collectors.nstat import record_counters
 from testbed.collectors.pcap import start_capture, wait_until_capturing
@@ -36,6 +37,8 @@ from testbed.emulation.path_manager import ScriptedPathManager
 from testbed.errors import CommandError, TestbedError
 from testbed.rundir import write_json
 from testbed.target_facts import (
+    REAL,
+    clock,
     kernel_facts,
     make_durable,
     node_sysctls,
@@ -77,6 +80,7 @@ class Run:
         self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager] = {}
         self._texts: list[SsText] = []
         self._manager: ScriptedPathManager | None = None
+        self._machine: MachineCollector | None = None
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
@@ -89,6 +93,7 @@ class Run:
         make_durable(self._raw)
         facts["sysctls"] = node_sysctls(self._network)
         facts["events"] = self._event_log
+        facts["clock"], facts["links"] = clock(), self._network.link_kind.name
         write_json(self._folder / "target.json", facts)
 
     def _prepare(self) -> None:
@@ -217,7 +222,8 @@ class Run:
             text.write(when)
 
     def _timetable(self, samplers: list[SsCollector], stack: ExitStack) -> Timetable:
-        timetable, start_ns = Timetable(), self._start_ns
+        start_ns = self._start_ns
+        timetable = Timetable(self._watch_machine(stack) if clock() == REAL else None)
         self._links = LinkSampler(self._network, self._raw / "links.jsonl", start_ns)
         stack.callback(self._links.close)
         changer = Changer(self._network, self._client)
@@ -225,6 +231,9 @@ class Run:
         for event in self._plan["events"]:
             at_ns = start_ns + round(event["at_s"] * 1e9)
             timetable.at(at_ns, partial(self._carry_out_event, changer, event))
+        for at_s, place, step in self._network.trace_steps(self._plan["duration_s"]):
+            at_ns = start_ns + step_ns(at_s)
+            timetable.at(at_ns, partial(self._network.change_link, *place, step))
         for sampler in samplers:
             timetable.every(start_ns, step_ns(collectors["ss"]["interval_s"]), sampler.sample)
         timetable.every(start_ns, step_ns(collectors["links"]["interval_s"]), self._links.sample)
@@ -233,6 +242,8 @@ class Run:
             step_ns(PROGRESS_STEP_S),
             lambda: report("measure", self._elapsed_s()),
         )
+        if self._machine is not None:
+            timetable.every(start_ns, step_ns(INTERVAL_S), self._machine.sample)
         self._plan_texts(timetable)
         if self._manager is not None:
             self._manager.start(timetable, start_ns)
@@ -241,8 +252,21 @@ class Run:
             self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 
+    def _watch_machine(self, stack: ExitStack) -> list[tuple[int, int]]:
+        """Record how well the machine keeps up; return where to note what is late."""
+        late: list[tuple[int, int]] = []
+        self._machine = MachineCollector(self._raw / "machine.jsonl", self._start_ns)
+        stack.callback(self._machine.close)
+        stack.callback(record_timers, late, self._start_ns, self._raw / "timers.json")
+        return late
+
     def _plan_texts(self, timetable: Timetable) -> None:
-        """Let the sockets be written at 1, 2, 4, ... s."""
+        """Let the sockets be written at 1, 2, 4, ... s.
+
+        In real time that would hold up what is due meanwhile: a process is slow to start.
+        """
+        if self._machine is not None:
+            return
         at_s, when = FIRST_S, "start"
         while at_s < self._plan["duration_s"]:
             timetable.at(self._start_ns + step_ns(at_s), partial(self._write_texts, when))

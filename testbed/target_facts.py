@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from testbed.emulation.namespace import read_sysctl
+from testbed.emulation.namespace import knows_sysctl, read_sysctl
 from testbed.emulation.network import Network
 from testbed.errors import CommandError, PrerequisiteError, TestbedError
 from testbed.process import run
+
+# The argument of the lab kernel with which its clock is not the machine's.
+TIME_TRAVEL = "time-travel="
+VIRTUAL, REAL = "virtual", "real"
 
 VERSION_ARGV = {
     "curl": ["curl", "--version"],
@@ -70,8 +74,15 @@ def node_sysctls(network: Network) -> dict[str, dict[str, str]]:
     for node in network.nodes.values():
         if node.kind == "host":
             with node.namespace.inside():
-                found[node.name] = {name: read_sysctl(name) for name in RECORDED_SYSCTLS}
+                known = [name for name in RECORDED_SYSCTLS if knows_sysctl(name)]
+                found[node.name] = {name: read_sysctl(name) for name in known}
     return found
+
+
+def clock() -> str:
+    """Return whether time is the lab's own, which waits for the work, or the real one."""
+    words = Path("/proc/cmdline").read_text().split()
+    return VIRTUAL if any(word.startswith(TIME_TRAVEL) for word in words) else REAL
 
 
 def kernel_facts() -> dict[str, Any]:

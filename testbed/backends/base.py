@@ -15,7 +15,13 @@ class Cancelled(Exception):
 
 
 class Backend(ABC):
-    """A machine that carries out runs."""
+    """A machine that carries out runs.
+
+    Attributes:
+        most_at_once: runs that do not disturb each other; None: any number, in virtual time.
+    """
+
+    most_at_once: int | None = None
 
     @abstractmethod
     def up(self) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 """The lab as a backend: each run boots a kernel of its own and sees only its run directory."""
 
 import hashlib
-import io
-import json
 import os
 import sys
 import threading
@@ -13,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from testbed.backends.base import Backend, Cancelled, Progress
+from testbed.backends.progress_lines import ProgressLines
 from testbed.backends.target_code import target_code
 from testbed.emulation.memory import OWN_KERNEL
-from testbed.errors import BackendError
 from testbed.lab.boot import BootOptions, GuestCommand, LabCancelled, run_in_lab
 from testbed.lab.kernel import Kernel, find_kernel
 from testbed.lab.processors import own_processor
@@ -64,7 +62,7 @@ class LabBackend(Backend):
                 kernel=self._kernel.path,
                 options=BootOptions(seed=seed, memory_bytes=memory_bytes, cpu=cpu),
                 share=run_dir,
-                stdout=_ProgressLines(progress),
+                stdout=ProgressLines(progress),
                 stderr=log,
                 cancelled=cancelled,
             )
@@ -76,23 +74,3 @@ def _cancelling() -> Iterator[None]:
         yield
     except LabCancelled:
         raise Cancelled from None
-
-
-class _ProgressLines(io.BytesIO):
-    """A stream whose lines are reports of progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        super().__init__()
-        self._progress = progress
-        self._rest = b""
-
-    def write(self, data: Any) -> int:
-        """Pass complete lines on."""
-        *lines, self._rest = (self._rest + bytes(data)).split(b"\n")
-        for line in lines:
-            try:
-                self._progress(json.loads(line))
-            except ValueError:
-                said = line.decode(errors="replace")
-                raise BackendError(f'the runner reported "{said}", which is no report') from None
-        return len(data)

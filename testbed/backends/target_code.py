@@ -27,6 +27,7 @@ PARTS = (
     "process.py",
     "rundir.py",
     "runner.py",
+    "target",
     "target_facts.py",
     "timetable.py",
     "workloads",

@@ -18,6 +18,7 @@ from testbed.rundir import PLAN_FILE, read_json
 from testbed.spec.load import Experiment
 
 if TYPE_CHECKING:
+    from testbed.backends.base import Backend
     from testbed.orchestrate import RunEnd
 
 Summary = dict[str, Any]
@@ -38,12 +39,13 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
     if options.is_dry:
         _print_plan(experiment, runs, options)
         return
-    _check_backend(options)
+    backend = open_backend(options.backend)
+    backend.up()  # before there is a folder of results that says nothing
     results = _open_results(experiment, runs, options)
     folders = [run_path(run) for run in runs]
     if is_shuffled:
         random.Random(len(folders)).shuffle(folders)
-    go_on(results, folders, options)
+    go_on(results, folders, options, backend)
 
 
 def run_path(run: PlannedRun) -> str:
@@ -53,10 +55,17 @@ def run_path(run: PlannedRun) -> str:
     return run_folder(run.key, run.repetition)
 
 
-def _check_backend(options: RunOptions) -> None:
-    from testbed.backends import BACKENDS
+def open_backend(name: str) -> "Backend":
+    """Return the backend of a name; a password is asked for where somebody can answer."""
+    from testbed.backends import make_backend
 
-    BACKENDS[options.backend]().up()  # before there is a folder of results that says nothing
+    is_asking = sys.stdin is not None and sys.stdin.isatty()
+    return make_backend(name, _ask_password if is_asking else None)
+
+
+def _ask_password(question: str) -> str:
+    answer: str = click.prompt(question, hide_input=True, err=True)
+    return answer
 
 
 def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> Path:
@@ -94,13 +103,14 @@ def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: R
     return results
 
 
-def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
+def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "Backend") -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
     try:
-        codes = [end.exit_code for end in _carry_out(results, folders, options)] if folders else []
+        ends = carry_out_all(results, folders, options, backend) if folders else []
     except KeyboardInterrupt:
         click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
         raise
+    codes = [end.exit_code for end in ends]
     report = _write_overview(results, quiet=options.as_json)
     summaries = [
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
@@ -117,18 +127,20 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions) -> None:
     sys.exit(_exit_code(summaries, codes))
 
 
-def _carry_out(results: Path, folders: Sequence[str], options: RunOptions) -> "list[RunEnd]":
-    from testbed.backends import BACKENDS
+def carry_out_all(
+    results: Path, folders: Sequence[str], options: RunOptions, backend: "Backend"
+) -> "list[RunEnd]":
+    """Carry out runs of a results directory while their progress is shown."""
     from testbed.cli.judging import judges
     from testbed.orchestrate import carry_out
 
     shown = {folder: _shown(results / folder) for folder in folders}
-    jobs = min(options.jobs, len(folders))
+    jobs = min(options.jobs, len(folders), backend.most_at_once or len(folders))
     with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
         return carry_out(
             results,
             folders,
-            backend=BACKENDS[options.backend](),
+            backend=backend,
             backend_name=options.backend,
             jobs=jobs,
             progress=progress.update,

@@ -11,7 +11,25 @@ import click
 
 from testbed.errors import SpecError
 
-BACKEND_NAMES = ("lab",)
+
+class BackendName(click.ParamType[str]):
+    """Where to carry runs out: lab, host or ssh:USER@HOST[:PORT]."""
+
+    name = "lab|host|ssh:USER@HOST[:PORT]"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> str:
+        """Return the name, if there is such a backend."""
+        from testbed.backends import check_backend
+
+        try:
+            return check_backend(str(value))
+        except SpecError as error:
+            self.fail(str(error), param, ctx)
+
+
+BACKEND = BackendName()
 
 
 @dataclass(frozen=True)
@@ -96,13 +114,19 @@ OPTIONS = (
         show_default=True,
         help="Folder for the results.",
     ),
-    click.option("--backend", type=click.Choice(BACKEND_NAMES), default="lab", show_default=True),
+    click.option(
+        "--backend",
+        type=BACKEND,
+        default="lab",
+        show_default=True,
+        help="Where to run: the lab, this machine's own kernel, or a machine behind SSH.",
+    ),
     click.option(
         "--jobs",
         type=click.IntRange(min=1),
         default=lambda: len(os.sched_getaffinity(0)),
         show_default="one per core",
-        help="How many runs at once.",
+        help="How many runs at once; in real time it is always one.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."),
     click.option("--dry-run", is_flag=True, help="Print what would be built and run."),

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from testbed.emulation.namespace import read_sysctl
+from testbed.emulation.namespace import knows_sysctl, read_sysctl
 from testbed.emulation.network import Network, Node
 from testbed.errors import BackendError, PrerequisiteError
 from testbed.netlink import route
@@ -15,6 +15,9 @@ ANYWHERE = "0.0.0.0"
 
 # The path manager's greatest limits so far are 8 (Linux 6.12) and 64 (7.3).
 PROBED_LIMITS = (255, 64, 32, 16, 8, 4, 2)
+
+PATH_MANAGER, PATH_MANAGER_TYPE = "net.mptcp.path_manager", "net.mptcp.pm_type"
+PATH_MANAGER_TYPES = {"kernel": 0, "userspace": 1}
 
 # No kernel has taken fewer endpoints; a refusal before that has another cause.
 LEAST_ENDPOINTS = 8
@@ -30,10 +33,17 @@ def sysctls(mptcp: dict[str, Any]) -> dict[str, Any]:
         "net.ipv4.tcp_congestion_control": mptcp["congestion_control"],
         "net.mptcp.enabled": 1,
         "net.mptcp.blackhole_timeout": 0,
-        "net.mptcp.path_manager": mptcp["path_manager"],
+        **_path_manager_sysctl(mptcp["path_manager"]),
         "net.mptcp.scheduler": mptcp["scheduler"],
         "net.mptcp.stale_loss_cnt": mptcp["stale_loss_count"],
     }
+
+
+def _path_manager_sysctl(name: str) -> dict[str, Any]:
+    """Return how a path manager is chosen; before Linux 6.15 by a number."""
+    if knows_sysctl(PATH_MANAGER) or not knows_sysctl(PATH_MANAGER_TYPE):
+        return {PATH_MANAGER: name}
+    return {PATH_MANAGER_TYPE: PATH_MANAGER_TYPES[name]}
 
 
 class MultipathClient:

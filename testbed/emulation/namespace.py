@@ -124,6 +124,11 @@ def read_sysctl(name: str) -> str:
         os.close(fd)
 
 
+def knows_sysctl(name: str) -> bool:
+    """Return whether the kernel has a sysctl."""
+    return os.access(_path(name), os.F_OK)
+
+
 def has_sysctl(name: str, value: Any) -> bool:
     """Return whether a sysctl of the calling thread's namespace has a value already."""
     try:

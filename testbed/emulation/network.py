@@ -10,6 +10,7 @@ is the NIC says so.
 import socket
 from typing import Any
 
+from testbed.emulation.links import LinkKind, find_link_kind
 from testbed.emulation.namespace import enter_new_namespace, returning, write_sysctl
 from testbed.emulation.node import Node as Node
 from testbed.emulation.node import make_nodes
@@ -44,6 +45,8 @@ class Network:
         # (link, direction) -> the node and interface number where its queue is
         self.queues: dict[tuple[str, str], tuple[Node, int]] = {}
 
+        self.link_kind: LinkKind
+
     def build(self) -> None:
         """Make links, addresses and routes, and then the queues."""
         _make_room_for_neighbours(2 * len(self.links))
@@ -70,6 +73,7 @@ class Network:
         with returning():
             empty = enter_new_namespace()
             with NetlinkSocket(socket.NETLINK_ROUTE) as rtnl:
+                self.link_kind = find_link_kind(rtnl)
                 for link in self.links.values():
                     self._make_link(rtnl, link)
                 rtnl.flush()
@@ -153,7 +157,7 @@ class Network:
             node, index = receiver, self._behind(receiver, link[f"{to_side}_interface"], what)
         else:
             node, index = sender, sender.indexes[link[f"{from_side}_interface"]]
-        node.rtnl.add(qdisc.new_lab_link(index, change, replaces=is_started), what)
+        self.link_kind.attach(node, index, change, what, replaces=is_started)
         self.queues[link["name"], direction] = (node, index)
 
     def _start(self, link: dict[str, Any]) -> None:
@@ -184,8 +188,7 @@ class Network:
             self.queues[name, direction][0].rtnl.flush()
             return
         node, index = self.queues[name, direction]
-        what = f"change the link {name}"
-        node.rtnl.request(qdisc.change_lab_link(index, change.attrs()), what)
+        self.link_kind.change(node, index, change, f"change the link {name}")
 
     def start_traces(self, start_ns: int) -> None:
         """Let the links that have a trace follow it from a time of the monotonic clock on."""
@@ -194,17 +197,26 @@ class Network:
             if trace is None:
                 continue
             what = f"load the trace of the link {name}"
-            for options in qdisc.trace_options(
-                trace["opportunities_ms"], trace["period_ms"], start_ns
-            ):
-                node.rtnl.request(qdisc.change_lab_link(index, options), what)
+            self.link_kind.start_trace(node, index, trace, start_ns, what)
+
+    def trace_steps(
+        self, duration_s: float
+    ) -> list[tuple[float, tuple[str, str], qdisc.LinkChange]]:
+        """Return the changes that have to be made for traces which the kernel cannot follow.
+
+        Returns:
+            of each: seconds from the start, link and direction, and what to change.
+        """
+        return [
+            (at_s, place, change)
+            for place in self.queues
+            if (trace := self.links[place[0]][place[1]]["trace"]) is not None
+            for at_s, change in self.link_kind.trace_steps(trace, duration_s)
+        ]
 
     def link_counters(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return the counters of every shaped direction of every link."""
-        stats = {
-            node.name: qdisc.lab_link_stats(node.rtnl.dump(qdisc.dump_qdiscs()))
-            for node in self.nodes.values()
-        }
+        stats = {node.name: self.link_kind.counters(node) for node in self.nodes.values()}
         counters: dict[str, dict[str, dict[str, int]]] = {}
         for (name, direction), (node, index) in self.queues.items():
             counters.setdefault(name, {})[direction] = stats[node.name][index]

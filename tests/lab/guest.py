@@ -5,6 +5,7 @@ Two hosts and a router between them; the link under test is the first one, "acce
 """
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from testbed.emulation.links import LINKS, NETEM
 from testbed.emulation.network import Network
 from testbed.netlink.qdisc import LinkChange
 
@@ -114,6 +116,9 @@ def arrivals(down, count, size, changes=(), start_trace=False, up_direction=Fals
     time.sleep((started - time.monotonic_ns()) / 1e9)
     if start_trace:
         net.start_traces(started)
+        steps = [[at_s, step._asdict()] for at_s, _, step in net.trace_steps(10)]
+        carry_out(net, direction, started, steps[:1])
+        changes = [*changes, *steps[1:]]
     for number in range(count):
         source.sendto(number.to_bytes(4, "big") + bytes(size - UDP_HEADERS - 4), address)
     timers = threading.Thread(target=carry_out, args=(net, direction, started, changes))
@@ -135,6 +140,12 @@ def carry_out(net, direction, started, changes):
         if left_s > 0:
             time.sleep(left_s)
         net.change_link("access", direction, LinkChange(**change))
+
+
+def by_netem(function, *arguments):
+    """Call a function of this module as if the kernel had no discipline of ours."""
+    os.environ[LINKS] = NETEM
+    return globals()[function](*arguments)
 
 
 def refused_trace(opportunities_ms, period_ms):

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from testbed import __version__
-from testbed.backends import BACKENDS
+from testbed.backends import BACKEND_KINDS
 from testbed.backends.base import Backend, Cancelled
 from testbed.cli.main import COMMANDS, main
 from testbed.cli.main import testbed as root_command
@@ -109,7 +109,7 @@ def test_no_command_is_a_question(call):
     [
         (["nosuch"], "No such command 'nosuch'"),
         (["offload", "--nosuch"], "No such option"),
-        (["offload", "--backend", "moon"], "'moon' is not"),
+        (["offload", "--backend", "moon"], 'no backend "moon"'),
         (["offload", "--seed", "-1"], "-1 is not in the range"),
         (["offload", "--seed", "18446744073709551616"], "is not in the range"),
         (["lab", "exec"], "Missing argument 'COMMAND...'"),
@@ -364,7 +364,7 @@ def backend(monkeypatch):
         assert count >= 1
         yield valid_summary
 
-    monkeypatch.setitem(BACKENDS, "lab", FakeBackend)
+    monkeypatch.setitem(BACKEND_KINDS, "lab", (lambda *_: FakeBackend(), ""))
     monkeypatch.setattr(FakeBackend, "status", 3)
     monkeypatch.setattr("testbed.cli.execute._write_overview", page)
     monkeypatch.setattr("testbed.cli.judging.judges", judges)
