@@ -44,23 +44,25 @@ def build_box(
 ) -> None:
     """Build the machine's disk from Debian's packages; nothing else is downloaded.
 
-    It takes root, some minutes and 5 GB of disk while it lasts. A box that was built for this
-    state of vagrant/ is used again.
+    It takes root, some minutes and 5 GB of disk while it lasts; with sudo, the box is yours. A box
+    that was built for this state of vagrant/ is used again.
     """
     from testbed.vm import box as boxes
     from testbed.vm.archive import KERNEL_SUITES, Archive
     from testbed.vm.control import describe_default
     from testbed.vm.debian import find_archive
+    from testbed.vm.owner import acting_for, invoking_user
 
     started_s = time.monotonic()
-    built = None if force else _box_or_none()
-    if built is None:
-        boxes.check_buildable()
-        archive = Archive(mirror, "") if mirror else find_archive()
-        with ended_like_ctrl_c(), _progress(as_json) as report, boxes.build_lock(report):
-            suite = KERNEL_SUITES[kernel]
-            built = boxes.build_box(archive, suite, report, for_virtualbox=virtualbox)
-    describe_default()
+    with acting_for(invoking_user(os.environ, os.geteuid())):
+        built = None if force else _box_or_none()
+        if built is None:
+            boxes.check_buildable()
+            archive = Archive(mirror, "") if mirror else find_archive()
+            with ended_like_ctrl_c(), _progress(as_json) as report, boxes.build_lock(report):
+                suite = KERNEL_SUITES[kernel]
+                built = boxes.build_box(archive, suite, report, for_virtualbox=virtualbox)
+        describe_default()
     seconds = round(time.monotonic() - started_s, 1)
     record = {
         "box": built.id,

@@ -11,6 +11,7 @@ from testbed.errors import BackendError, PrerequisiteError
 from testbed.vm import box as boxes
 from testbed.vm.archive import Archive, choose_archive
 from testbed.vm.box_commands import bootstrap_argv, stage_of_log, wanted_packages
+from testbed.vm.owner import Owner, acting_for, invoking_user
 from testbed.vm.places import VAGRANT_FOLDER
 from tests.unit.test_kernel_mirror import BOOKWORM, DEBIAN, NEVER_UPDATED, NOBLE, UBUNTU
 
@@ -137,3 +138,25 @@ def test_folder_becomes_a_disk_with_a_boot_loader_and_a_partition(tmp_path):
     (tmp_path / "partition").write_bytes(data[2**20 :])
     fsck = shutil.which("e2fsck", path=PATH)
     subprocess.run([fsck, "-fn", tmp_path / "partition"], check=True, capture_output=True)
+
+
+def test_box_that_is_built_with_sudo_is_the_users(tmp_path, monkeypatch):
+    """Root's own folders are not touched, and what is new belongs to who called."""
+    given = {}
+    monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: given.update({str(path): uid}))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    with acting_for(Owner(1000, 1000, tmp_path)):
+        (boxes.boxes_dir() / "new").mkdir(parents=True)
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("XDG_STATE_HOME")
+
+    cache = tmp_path / ".cache" / "mptcp-testbed" / "boxes" / "new"
+    assert given[str(cache)] == 1000
+    assert str(tmp_path) not in given
+
+
+def test_nobody_called_sudo_without_root_or_as_root_itself():
+    assert invoking_user({"SUDO_UID": "0"}, 0) is None
+    assert invoking_user({}, 0) is None
+    assert invoking_user({"SUDO_UID": str(os.getuid() or 1)}, 1000) is None
