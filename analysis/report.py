@@ -22,7 +22,16 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from matplotlib.figure import Figure
 
-from analysis import datacenter, datacenter_figures, metrics, middlebox, migration, plots, ride
+from analysis import (
+    datacenter,
+    datacenter_figures,
+    metrics,
+    middlebox,
+    migration,
+    plots,
+    ride,
+    wording,
+)
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
@@ -161,9 +170,15 @@ def summarise(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict
         "bytes_per_path": {str(path): int(n) for path, n in per_path["new_bytes"].items()},
         "retransmitted_bytes": int(sent_again),
         "reinjected_bytes": int(per_path["reinjected_bytes"].sum()),
-        "notes": [f"the workload used {workload['tool']}"] if "tool" in workload else [],
+        "notes": _notes(frames),
         **_ending(frames, verdict),
     }
+
+
+def _notes(frames: Frames) -> list[str]:
+    workload = frames.manifest.get("workload") or {}
+    tool = [f"the workload used {workload['tool']}"] if "tool" in workload else []
+    return tool + wording.coupling_notes(frames.run, frames.manifest)
 
 
 def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:

@@ -65,6 +65,21 @@ def describe_control(control: str) -> str:
     return f"{control} ({coupled})"
 
 
+def coupling_notes(run: dict[str, Any], manifest: dict[str, Any]) -> list[str]:
+    """Say, of an ordinary kernel's run, that it did not couple the subflows of a connection.
+
+    Such a kernel has no coupled congestion control of its own, so nobody may have chosen this.
+    """
+    control = control_of(run)
+    is_multipath = run.get("transport") == "mptcp" and len(run.get("expected_use") or {}) > 1
+    if manifest.get("backend", "lab") == "lab" or not is_multipath or control in COUPLED:
+        return []
+    return [
+        f"the congestion control {control} is uncoupled: on a link that they share, the subflows "
+        "of a connection take more than one TCP connection would"
+    ]
+
+
 def models(run: dict[str, Any]) -> tuple[str, ...]:
     """Return what stands for reality in the run, one sentence each."""
     if not run:

@@ -28,11 +28,18 @@ def _ssh(address: str, ask_password: Ask | None) -> Backend:
     return SshBackend(resolve(address), ask_password=ask_password)
 
 
+def _vagrant(address: str, ask_password: Ask | None) -> Backend:
+    from testbed.backends.vagrant import VagrantBackend
+
+    return VagrantBackend()
+
+
 # By the word before a colon: how to make one, and what has to follow, if anything has.
 BACKEND_KINDS: dict[str, tuple[Callable[[str, Ask | None], Backend], str]] = {
     "lab": (_lab, ""),
     "host": (_host, ""),
     "ssh": (_ssh, "USER@HOST[:PORT]"),
+    "vagrant": (_vagrant, ""),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 Progress = Callable[[dict[str, Any]], None]
+Report = Callable[[str, float | None], None]
 
 
 class Cancelled(Exception):
@@ -19,9 +20,13 @@ class Backend(ABC):
 
     Attributes:
         most_at_once: runs that do not disturb each other; None: any number, in virtual time.
+        comes_up_slowly: whether up() may take minutes, and tells report() about its stages.
+        report: called with the name of a stage and the fraction of it that is done.
     """
 
     most_at_once: int | None = None
+    comes_up_slowly = False
+    report: Report = staticmethod(lambda stage, fraction: None)
 
     @abstractmethod
     def up(self) -> dict[str, Any]:

@@ -40,7 +40,9 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
         _print_plan(experiment, runs, options)
         return
     backend = open_backend(options.backend)
-    backend.up()  # before there is a folder of results that says nothing
+    bring_up(
+        backend, quiet=options.as_json
+    )  # before there is a folder of results that says nothing
     results = _open_results(experiment, runs, options)
     folders = [run_path(run) for run in runs]
     if is_shuffled:
@@ -61,6 +63,18 @@ def open_backend(name: str) -> "Backend":
 
     is_asking = sys.stdin is not None and sys.stdin.isatty()
     return make_backend(name, _ask_password if is_asking else None)
+
+
+def bring_up(backend: "Backend", *, quiet: bool) -> None:
+    """Make sure that a backend can be used, and show how far it is if that takes minutes."""
+    if quiet or not backend.comes_up_slowly:
+        backend.up()
+        return
+    from testbed.cli.progress import show_progress
+
+    with show_progress() as report:
+        backend.report = report
+        backend.up()
 
 
 def _ask_password(question: str) -> str:

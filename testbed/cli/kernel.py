@@ -3,14 +3,12 @@
 
 import json
 import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.progress import show_progress
 from testbed.errors import PrerequisiteError
 from testbed.lab.kernel import (
@@ -57,7 +55,7 @@ def build(source: Path | None, suite: str | None, jobs: int, force: bool) -> Non
         click.echo(f"Linux {built.id} is already built: {built.path}")
         return
     check_buildable()
-    with _ended_like_ctrl_c(), show_progress() as report, build_lock(report):
+    with ended_like_ctrl_c(), show_progress() as report, build_lock(report):
         built = None if force else _find_or_none()
         if built is None:
             chosen = given or packaged_source(suite, refresh=force, report=report)
@@ -98,20 +96,3 @@ def _find_or_none() -> Kernel | None:
 def _as_record(one: Kernel, *, is_current: bool) -> dict[str, object]:
     record = {key: str(value) for key, value in asdict(one).items()}
     return {**record, "is_current": is_current}
-
-
-@contextmanager
-def _ended_like_ctrl_c() -> Iterator[None]:
-    """Clean up also when the terminal is closed or the machine shuts down."""
-    numbers = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) == signal.SIG_DFL
-    ]
-    for number in numbers:
-        signal.signal(number, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        for number in numbers:
-            signal.signal(number, signal.SIG_DFL)

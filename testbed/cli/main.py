@@ -28,6 +28,7 @@ COMMANDS = {
     "schema": "testbed.cli.schema:schema",
     "shell": "testbed.cli.shell:shell",
     "validate": "testbed.cli.validate:validate",
+    "vm": "testbed.cli.vm:vm",
 }
 
 EXIT_BROKEN_PIPE = 141

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from testbed.cli.execute import go_on, open_backend
+from testbed.cli.execute import bring_up, go_on, open_backend
 from testbed.cli.options import OPTIONS, RunOptions
 from testbed.errors import SpecError
 from testbed.rundir import PLAN_FILE, read_json
@@ -38,4 +38,7 @@ def resume(directory: Path, jobs: int, as_json: bool) -> None:
     folders = open_runs(directory)
     if not folders and not as_json:
         click.echo("all runs are complete", err=True)
-    go_on(directory, folders, options, open_backend(backend))
+    machine = open_backend(backend)
+    if folders:
+        bring_up(machine, quiet=as_json)
+    go_on(directory, folders, options, machine)

@@ -67,12 +67,16 @@ def find_mirror() -> Mirror:
     """
     if not shutil.which("apt-get"):
         raise PrerequisiteError(f"this machine has no apt to fetch a kernel source; {INSTEAD}")
-    argv = ["apt-get", "indextargets", "--format", TARGET_FORMAT, "Identifier: Packages"]
     os_release = parse_os_release(OS_RELEASE.read_text()) if OS_RELEASE.exists() else {}
+    return choose_mirror(configured_targets(), os_release)
+
+
+def configured_targets() -> str:
+    """Return what this machine's apt is configured for, in lines of TARGET_FORMAT."""
+    argv = ["apt-get", "indextargets", "--format", TARGET_FORMAT, "Identifier: Packages"]
     known = run(argv, timeout_s=60, env=_environment())
     # Without --no-release-info apt hides the sources whose lists it has never fetched.
-    configured = run([*argv, "--no-release-info"], timeout_s=60, env=_environment())
-    return choose_mirror(known + configured, os_release)
+    return known + run([*argv, "--no-release-info"], timeout_s=60, env=_environment())
 
 
 class PrivateApt:
