@@ -24,6 +24,10 @@ ACTIVE = [0.125, 0.25, 0.5, 0.75, 1.0]
 # Those whose size is the number of a switch's ports, and what they call it.
 SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
 
+# Those whose links are slow if there are many, and a duration for them.
+FAT_TREES = ("fat_tree", "dual_homed_fat_tree")
+SLOW_DURATION_S = 60.0
+
 
 @click.command()
 @click.option("--topology", type=click.Choice(TOPOLOGIES), default="fat_tree", show_default=True)
@@ -62,7 +66,9 @@ SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
 @click.option("--rate", help="Of every server's port.  [default: 100 Mbit/s; 10 from k = 8 on]")
 @click.option("--one-way-delay", help="Of every cable.  [default: 20 us]")
 @click.option("--queue-packets", type=int, help="At every port.  [default: 100]")
-@click.option("--duration", type=DURATION, help="Of a run, such as 10s.  [default: 8s]")
+@click.option(
+    "--duration", type=DURATION, help="Of a run, such as 10s.  [default: 8s; 60 from k = 8 on]"
+)
 @click.option(
     "--engine",
     type=click.Choice(("lab", "fluid")),
@@ -148,10 +154,19 @@ def grin(
         "topology": {"name": topology, "parameters": _given(parameters)},
         "matrix": _given(matrix),
     }
+    if duration is None and rate is None and _is_slow(topology, k):
+        duration = SLOW_DURATION_S
     if duration is not None:
         given["duration"] = f"{duration:.6f} s"
     experiment = load_experiment(DEFAULT_SPEC, {**given, **options.overrides})
     execute(experiment, options, is_shuffled=True)
+
+
+def _is_slow(topology: str, k: int | None) -> bool:
+    """Say whether links have the lower rate, at which everything takes ten times as long."""
+    from topologies.fat_tree import FAST_K
+
+    return topology in FAT_TREES and k is not None and k > FAST_K
 
 
 def _refuse(values: dict[str, Any]) -> None:

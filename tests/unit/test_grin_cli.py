@@ -183,6 +183,15 @@ def test_what_cannot_be_compared_is_one_sentence(arguments, said, tmp_path, caps
     assert said in err.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "duration_s"),
+    [([], 8), (["--k", "8"], 60), (["--k", "8", "--rate", "1 Gbit/s"], 8)],
+)
+def test_slow_links_are_given_time(arguments, duration_s, capsys):
+    found = runs("--seeds", "1", "--active", "25%", *arguments, capsys=capsys)
+    assert {run["duration_s"] for run in found} == {duration_s}
+
+
 def test_large_networks_get_memory(capsys):
     small, large = (runs("--k", k, "--seeds", "1", capsys=capsys)[0] for k in ("4", "8"))
     assert (small["memory_factor"], large["memory_factor"]) == (1, 4)
