@@ -31,7 +31,9 @@ FLUID_NOTE = (
 OPTIMUM_NOTE = (
     "Optimum: max-min fair rates of the same traffic if only the servers' ports limited them."
 )
-POINT_NOTE = "Points are means of the emulation, bars reach from the lowest run to the highest."
+POINT_NOTE = (
+    "Points are means of the emulation, n = {}; bars reach from the lowest run to the highest."
+)
 
 
 def active_fraction_figure(fluid: pd.DataFrame, emulated: pd.DataFrame | None = None) -> Figure:
@@ -134,7 +136,7 @@ def _subtitle(fluid: pd.DataFrame) -> str:
 
 
 def _point_notes(emulated: pd.DataFrame | None) -> list[str]:
-    return [] if emulated is None else [POINT_NOTE]
+    return [] if emulated is None else [POINT_NOTE.format(counted(len(emulated), "run"))]
 
 
 def _handles(looks: Any, emulated: pd.DataFrame | None) -> Sequence[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.optimum import optimum_rates
 from analysis.oracle import Demand, max_min
 from analysis.tables import Frames
 
@@ -19,7 +20,7 @@ FLOW_COLUMNS = {
     "flow": "int64",
     **dict.fromkeys(("sender", "receiver", "transport"), "str"),
     **dict.fromkeys(("bytes", "subflows", "expected_subflows"), "int64"),
-    **dict.fromkeys(("goodput_mbps", "goodput_nic", "oracle_nic"), "float64"),
+    **dict.fromkeys(("goodput_mbps", "goodput_nic", "oracle_nic", "optimum_nic"), "float64"),
     "is_lender": "bool",
 }
 LINK_USE_COLUMNS = {
@@ -35,8 +36,8 @@ Run = dict[str, Any]
 # What the table of runs takes from a summary.
 NUMBERS = (
     "spare_ports", "active_fraction", "cc", "subflows", "transport", "rate_mbps", "goodput_nic",
-    "oracle_nic", "lender_goodput_nic", "fairness", "core_busy_fraction", "core_idle_fraction",
-    "dropped_packets",
+    "oracle_nic", "optimum_nic", "lender_goodput_nic", "fairness", "core_busy_fraction",
+    "core_idle_fraction", "dropped_packets",
 )  # fmt: skip
 
 
@@ -62,7 +63,8 @@ def flow_table(frames: Frames) -> pd.DataFrame:
     """Return one row per flow (FLOW_COLUMNS)."""
     plan, measured = frames.run["workload"], frames.manifest.get("workload") or {}
     found = {flow["id"]: flow for flow in measured.get("flows") or []}
-    oracle, lending = oracle_rates(frames.run), lenders(frames.run)
+    oracle, optimum = oracle_rates(frames.run), optimum_rates(frames.run)
+    lending = lenders(frames.run)
     nic_bps = frames.run["topology"]["datacenter"]["nic_bps"]
     rows = []
     for number, flow in enumerate(plan["flows"]):
@@ -80,6 +82,7 @@ def flow_table(frames: Frames) -> pd.DataFrame:
             "goodput_mbps": rate_bps / MEGA,
             "goodput_nic": rate_bps / nic_bps,
             "oracle_nic": oracle[number],
+            "optimum_nic": optimum[number],
             "is_lender": flow["client"] in lending,
         })  # fmt: skip
     return pd.DataFrame(rows, columns=list(FLOW_COLUMNS)).astype(FLOW_COLUMNS)
@@ -175,7 +178,8 @@ def summary(frames: Frames, flows: pd.DataFrame, use: pd.DataFrame) -> dict[str,
     lender_goodput_nic is the mean over flows whose sender shares its uplink with another sender,
     over those of TCP alone if there are any: they have one port, so what they lack, others took.
     """
-    senders = flows.groupby("sender")[["goodput_mbps", "goodput_nic", "oracle_nic"]].sum().mean()
+    names = ["goodput_mbps", "goodput_nic", "oracle_nic", "optimum_nic"]
+    senders = flows.groupby("sender")[names].sum().mean()
     core = use.loc[use["layer"] == CORE, "busy_fraction"]
     is_tcp = flows["is_lender"] & (flows["transport"] == "tcp")
     lending = flows.loc[is_tcp if is_tcp.any() else flows["is_lender"], "goodput_nic"]

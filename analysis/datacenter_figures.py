@@ -54,7 +54,7 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
 def numbers_of(sweep: Sweep) -> pd.DataFrame:
     """Return the usable runs with their numbers as numbers."""
     runs = sweep.usable.copy()
-    names = ("goodput_nic", "oracle_nic", "lender_goodput_nic", "active_fraction", "rate_mbps")
+    names = ("goodput_nic", "optimum_nic", "lender_goodput_nic", "active_fraction", "rate_mbps")
     for name in names:
         runs[name] = runs[name].astype("float64") if name in runs else np.nan
     return runs
@@ -63,9 +63,9 @@ def numbers_of(sweep: Sweep) -> pd.DataFrame:
 def active_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
     """Draw the goodput per active server against the fraction of active servers."""
     notes = [NIC_NOTE + " Curves join medians over the seeds, bands reach from the least to the "
-             "greatest run.", "Thin lines: the best that an ideal core allows, max-min fair, mean "
-             "over the same permutations; dotted: 1 + (1 - f)\u00b2, its expectation for one "
-             "spare port in a large network.", *sweep.caveats()]  # fmt: skip
+             "greatest run.", "Thin lines: the best that servers' ports and cables allow, max-min "
+             "fair, mean over the same permutations; dotted: 1 + (1 - f)\u00b2, what ports allow "
+             "with one spare port in a large network.", *sweep.caveats()]  # fmt: skip
     keys = _varied(runs, SERIES)
     groups = _groups(runs, keys)
     with style.settings():
@@ -75,7 +75,7 @@ def active_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
         for place, (_, rows) in enumerate(groups):
             _band(axes, rows, "active_fraction", "goodput_nic", _look(rows, place))
         for spare, rows in runs[runs["transport"] == "mptcp"].groupby("spare_ports"):
-            means = rows.groupby("active_fraction")["oracle_nic"].mean()
+            means = rows.groupby("active_fraction")["optimum_nic"].mean()
             axes.plot(means.index, means, color=_colour(spare), linewidth=0.8, zorder=2)
         if (runs["spare_ports"] == 1).any():
             at = np.linspace(0.02, 1, 99)
@@ -97,10 +97,10 @@ def _active_handles(runs: pd.DataFrame, groups: list[tuple[str, pd.DataFrame]]) 
 
 def subflows_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
     """Draw the goodput as a share of the optimum against the number of subflows; TCP is at 0."""
-    notes = ["Goodput per active server over its max-min fair rate with an ideal core; TCP is "
+    notes = ["Goodput per active server over its max-min fair rate in an ideal core; TCP is "
              "drawn at 0. " + NIC_NOTE, "Curves join medians over the seeds, bands reach from the "
              "least to the greatest run.", *sweep.caveats()]  # fmt: skip
-    runs = runs.assign(share=runs["goodput_nic"] / runs["oracle_nic"],
+    runs = runs.assign(share=runs["goodput_nic"] / runs["optimum_nic"],
                        place=np.where(runs["transport"] == "tcp", 0, runs["subflows"]))  # fmt: skip
     keys = _varied(runs, ["spare_ports", "active_fraction", "cc", "rate_mbps"])
     groups = _groups(runs, keys)
@@ -188,7 +188,7 @@ def run_figure(frames: Frames, flows: pd.DataFrame, warning: str = "") -> Figure
     about = [f"n = {len(flows)} flows", f"seed {frames.run.get('seed', '?')}", f"Linux {kernel}",
              f"congestion control {describe_control(frames.run['mptcp']['congestion_control'])}",
              f"mean {flows['goodput_nic'].mean():.2f} NIC"]  # fmt: skip
-    notes = [NIC_NOTE + " Marks: the max-min fair rate, were the core ideal."]
+    notes = [NIC_NOTE + " Marks: the max-min fair rate that ports and cables of servers allow."]
     notes += [warning] if warning else []
     with style.settings():
         text = Texts(title(frames.run), "  \u00b7  ".join(about), notes)
@@ -196,7 +196,7 @@ def run_figure(frames: Frames, flows: pd.DataFrame, warning: str = "") -> Figure
         at = np.arange(len(flows))
         colours = np.where(flows["transport"] == "mptcp", SPARE_LOOKS[1][0], SPARE_LOOKS[0][0])
         axes.bar(at, flows["goodput_nic"], 0.8, color=colours, zorder=2)
-        axes.plot(at, flows["oracle_nic"], "_", color=style.INK, markersize=7, zorder=3)
+        axes.plot(at, flows["optimum_nic"], "_", color=style.INK, markersize=7, zorder=3)
         axes.set_xticks([])
         _finish(axes, "flows, the fastest first", "goodput (NIC)")
     return figure

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The best that flows between servers could get: max-min fair rates with pooled ports.
 
-The core is taken to carry everything, so that only ports count. A flow may use several uplinks and
+The core and the cables between neighbours are taken to carry everything, so that only ports count
+(`analysis/optimum.py` counts the cables too). A flow may use several uplinks and
 several downlinks, in any shares. A set of flows then fits if and only if the sum of its rates is at
 most the capacity of all uplinks that one of them may use, and so for downlinks (Hall; the split
 over pairs of ports is a transportation problem, which always has a solution). Rates are raised

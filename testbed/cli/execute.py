@@ -234,6 +234,7 @@ def _datacenter_facts(plan: dict[str, Any]) -> Summary:
         "subflows": about["subflows"],
         "goodput_nic": None,
         "oracle_nic": None,
+        "optimum_nic": None,
         "lender_goodput_nic": None,
     }
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`testbed grin`: what servers gain from spare ports wired to their neighbours."""
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,10 @@ ACTIVE = [0.125, 0.25, 0.5, 0.75, 1.0]
 
 # Those whose size is the number of a switch's ports, and what they call it.
 SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
+
+# Those whose links are slow if there are many, and a duration for them.
+FAT_TREES = ("fat_tree", "dual_homed_fat_tree")
+SLOW_DURATION_S = 60.0
 
 
 @click.command()
@@ -61,13 +66,21 @@ SIZED = {"fat_tree": "k", "dual_homed_fat_tree": "k", "vl2": "ports"}
 @click.option("--rate", help="Of every server's port.  [default: 100 Mbit/s; 10 from k = 8 on]")
 @click.option("--one-way-delay", help="Of every cable.  [default: 20 us]")
 @click.option("--queue-packets", type=int, help="At every port.  [default: 100]")
-@click.option("--duration", type=DURATION, help="Of a run, such as 10s.  [default: 4s]")
+@click.option(
+    "--duration", type=DURATION, help="Of a run, such as 10s.  [default: 8s; 60 from k = 8 on]"
+)
 @click.option(
     "--engine",
     type=click.Choice(("lab", "fluid")),
     default="lab",
     show_default=True,
     help="Packets in the lab, or the flow-level model, for sizes that cannot be emulated.",
+)
+@click.option(
+    "--emulated",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="With --engine fluid: results of runs in the lab. The model gets their networks and "
+    "flows, and they are drawn on top.",
 )
 @run_options
 def grin(
@@ -83,6 +96,7 @@ def grin(
     queue_packets: int | None,
     duration: float | None,
     engine: str,
+    emulated: Path | None,
     options: RunOptions,
 ) -> None:
     """Let active servers send to random others, with and without spare ports (GRIN).
@@ -101,6 +115,14 @@ def grin(
         _refuse(
             {**asked, "--queue-packets": queue_packets, "--duration": duration, **options.overrides}
         )
+        if emulated is not None:
+            from testbed.cli.grin_emulated import compare_all
+
+            said: dict[str, Any] = {"--k": k, "--spare-ports": spare_ports, "--active": active}
+            said |= {"--subflows": subflows, "--cc": controls, "--mode": modes}
+            _refuse_beside_runs(said)
+            compare_all(emulated, options)
+            return
         from testbed.cli.grin_fluid import solve_all
 
         values: dict[str, Any] = {
@@ -112,6 +134,8 @@ def grin(
         size = {} if k is None else {SIZED[topology]: k}
         solve_all(topology, size, flatten(modes) or [FULL], values, options)
         return
+    if emulated is not None:
+        raise SpecError("--emulated: only the flow-level model is compared; add --engine fluid")
     parameters = {
         SIZED.get(topology, "k"): k,
         "rate": rate,
@@ -130,10 +154,19 @@ def grin(
         "topology": {"name": topology, "parameters": _given(parameters)},
         "matrix": _given(matrix),
     }
+    if duration is None and rate is None and _is_slow(topology, k):
+        duration = SLOW_DURATION_S
     if duration is not None:
         given["duration"] = f"{duration:.6f} s"
     experiment = load_experiment(DEFAULT_SPEC, {**given, **options.overrides})
     execute(experiment, options, is_shuffled=True)
+
+
+def _is_slow(topology: str, k: int | None) -> bool:
+    """Say whether links have the lower rate, at which everything takes ten times as long."""
+    from topologies.fat_tree import FAST_K
+
+    return topology in FAT_TREES and k is not None and k > FAST_K
 
 
 def _refuse(values: dict[str, Any]) -> None:
@@ -146,6 +179,17 @@ def _refuse(values: dict[str, Any]) -> None:
     for name, value in values.items():
         if value is not None and name not in known:
             raise SpecError(f"{name}: the flow-level model has no packets, so it has no use for it")
+
+
+def _refuse_beside_runs(values: dict[str, Any]) -> None:
+    """Refuse what the runs of --emulated say already.
+
+    Raises:
+        SpecError: the first that is given.
+    """
+    for name, value in values.items():
+        if value:
+            raise SpecError(f"{name}: the runs of --emulated say that already; leave it out")
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def solve_all(
         click.echo(f"{len(cases)} solutions of the flow-level model of {topology} {parameters}")
         return
     table = sweep(cases)
-    folder = _write(table, options.out)
+    folder = write_results(table, options.out)
     if options.as_json:
         click.echo(json.dumps({"results_dir": str(folder), "runs": _rows(table)}))
     else:
@@ -81,8 +81,14 @@ def _rows(table: "pd.DataFrame") -> list[dict[str, Any]]:
     return rows
 
 
-def _write(table: "pd.DataFrame", out: Path) -> Path:
-    """Write table and figures into a new folder of results."""
+def write_results(table: "pd.DataFrame", out: Path, emulated: "pd.DataFrame | None" = None) -> Path:
+    """Write table and figures into a new folder of results.
+
+    Args:
+        table: of the model.
+        out: where the folder is made.
+        emulated: runs of the lab to draw on top.
+    """
     from analysis.active_fraction import active_fraction_figure, subflows_figure
     from analysis.files import write_figure, write_table
     from analysis.report import code_hash
@@ -95,8 +101,16 @@ def _write(table: "pd.DataFrame", out: Path) -> Path:
     about = f"{len(table)} solutions of the flow-level model"
     is_mptcp = table["transport"] == "mptcp"
     for (cc, subflows), rows in table[is_mptcp].groupby(["cc", "subflows"]):
-        figure = active_fraction_figure(rows)
+        figure = active_fraction_figure(rows, _cell(emulated, cc, subflows))
         write_figure(folder / f"active-{cc}-{subflows}", figure, code, about)
     if table["subflows"].nunique() > 1 or table["transport"].nunique() > 1:
-        write_figure(folder / "subflows", subflows_figure(table), code, about)
+        write_figure(folder / "subflows", subflows_figure(table, emulated), code, about)
     return folder
+
+
+def _cell(table: "pd.DataFrame | None", cc: Any, subflows: Any) -> "pd.DataFrame | None":
+    if table is None:
+        return None
+    is_of_cell = (table["cc"] == cc) & (table["subflows"] == subflows)
+    found: pd.DataFrame = table[is_of_cell & (table["transport"] == "mptcp")]
+    return found

@@ -26,6 +26,7 @@ class FluidCase:
         cc: congestion control: reno, cubic, lia or olia.
         subflows: of a connection at least; each pair of ports has as many as the others.
         tcp_fraction: of the flows; these use TCP as with that transport, whatever the others do.
+        tcp_senders: by number, those whose flows are TCP; instead of a fraction that is drawn.
         seed: of traffic and of ECMP.
         pairs: sender and receiver of each flow, by number; instead of a permutation that is drawn.
         payload_fraction: of what links carry, without headers; goodput is this times the rate.
@@ -39,6 +40,7 @@ class FluidCase:
     cc: str = "lia"
     subflows: int = 8
     tcp_fraction: float = 0.0
+    tcp_senders: frozenset[int] | None = None
     seed: int = 1
     pairs: tuple[tuple[int, int], ...] | None = None
     payload_fraction: float = 1.0

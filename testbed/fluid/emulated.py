@@ -4,7 +4,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from testbed.errors import PlanError
 from testbed.fluid.case import MPTCP, TCP, FluidCase
 
 # What a topology of the emulation takes and the model has no use for, or elsewhere.
@@ -28,15 +27,12 @@ def case_of_run(run: Mapping[str, Any], topology: str, parameters: Mapping[str, 
         run: run.json.
         topology, parameters: as in the experiment file; what varies is taken from the run.
 
-    Raises:
-        PlanError: some flows are TCP and others MPTCP; the model draws which ones itself.
+    Where some flows are TCP and others MPTCP, headers are those of an average flow.
     """
     flows, network = run["workload"]["flows"], run["topology"]["datacenter"]
     number = {name: at for at, name in enumerate(network["hosts"])}
-    kinds = {flow["transport"] for flow in flows}
-    if len(kinds) != 1:
-        raise PlanError("the fluid model cannot follow a run that mixes TCP and MPTCP flow by flow")
-    transport = MPTCP if kinds == {MPTCP} else TCP
+    plain = frozenset(number[flow["client"]] for flow in flows if flow["transport"] == TCP)
+    payloads = [payload_fraction(flow["transport"]) for flow in flows]
     varied = {key.removeprefix(VARIED): value for key, value in run["varied"].items()
               if key.startswith(VARIED)}  # fmt: skip
     every = {**parameters, **varied}
@@ -45,10 +41,11 @@ def case_of_run(run: Mapping[str, Any], topology: str, parameters: Mapping[str, 
         parameters={name: int(every[name]) for name in every if name not in NOT_OURS},
         spare_ports=network["spare_ports"],
         active_fraction=run["workload"]["active_fraction"],
-        transport=transport,
+        transport=TCP if len(plain) == len(flows) else MPTCP,
+        tcp_senders=plain,
         cc=run["mptcp"]["congestion_control"],
         subflows=network["subflows"],
         seed=run["seed"],
         pairs=tuple((number[flow["client"]], number[flow["server"]]) for flow in flows),
-        payload_fraction=payload_fraction(transport),
+        payload_fraction=sum(payloads) / len(payloads),
     )

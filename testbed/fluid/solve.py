@@ -32,7 +32,7 @@ def solve(case: FluidCase) -> FluidResult:
     source, destination = _traffic(case, fabric.servers)
     paths = cross_paths(fabric, spare, source, destination)
     each = _subflows_per_path(case, paths)
-    is_tcp = _plain_flows(case, source.size)
+    is_tcp = _plain_flows(case, source)
     paths = paths.restrict(is_tcp)
     routes = route_subflows(fabric, paths, source, np.where(is_tcp, 1, each), case.seed)
     found = _equilibrium(case, routes, fabric.capacity)
@@ -98,12 +98,14 @@ def _equilibrium(case: FluidCase, routes: Routes, capacity: Floats) -> Equilibri
     return equilibrium(crossing, capacity[used], routes.flow, control)
 
 
-def _plain_flows(case: FluidCase, flows: int) -> Bools:
+def _plain_flows(case: FluidCase, source: Ints) -> Bools:
     """Return which flows are plain TCP."""
     if case.transport == TCP:
-        return np.ones(flows, dtype=bool)
-    order = np.random.default_rng([case.seed, 1]).permutation(flows)
-    plain: Bools = order < round(case.tcp_fraction * flows)
+        return np.ones(source.size, dtype=bool)
+    if case.tcp_senders is not None:
+        return np.isin(source, list(case.tcp_senders))
+    order = np.random.default_rng([case.seed, 1]).permutation(source.size)
+    plain: Bools = order < round(case.tcp_fraction * source.size)
     return plain
 
 

@@ -14,9 +14,12 @@ from analysis.datacenter_checks import (
     check_subflows,
 )
 from analysis.load import load_run
+from analysis.optimum import optimum_rates
 from analysis.overview import write_overview
 from analysis.report import write_report
 from analysis.runs import read_results
+from testbed.fluid.emulated import case_of_run
+from testbed.fluid.solve import solve
 from testbed.plan import plan_run
 from testbed.spec.load import parse_spec
 
@@ -151,6 +154,35 @@ def test_best_rates_of_small_cases(pairs, rates, lending):
 def test_tcp_has_one_port():
     plan = with_pairs(("h0", "h4"), transport="tcp")
     assert oracle_rates(plan) == [1.0] and lenders(plan) == set()
+    assert optimum_rates(plan) == pytest.approx([1.0])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "rates"),
+    [
+        ([("h0", "h4")], [2.0]),
+        # What h0 sends by way of h1 and what h1 receives by way of h0 share the cable to h1.
+        ([("h0", "h4"), ("h6", "h1")], [1.5, 1.5]),
+        ([("h0", "h4"), ("h6", "h0")], [2.0, 2.0]),
+        # Neighbours have their switch and their cable, which carries either way as much.
+        ([("h0", "h1")], [2.0]),
+        ([("h0", "h1"), ("h1", "h0")], [2.0, 2.0]),
+    ],
+)
+def test_the_optimum_counts_cables(pairs, rates):
+    assert optimum_rates(with_pairs(*pairs)) == pytest.approx(rates)
+
+
+def test_the_optimum_is_at_most_the_oracle_and_that_of_the_flow_level_model():
+    plan = planned(seed=3)
+    optimum, oracle = optimum_rates(plan), oracle_rates(plan)
+    assert sum(optimum) <= sum(oracle) + 1e-6
+    case = case_of_run(plan, "fat_tree", {"k": 4})
+    model = solve(case)
+    number = {name: at for at, name in enumerate(plan["topology"]["datacenter"]["hosts"])}
+    order = [number[flow["client"]] for flow in plan["workload"]["flows"]]
+    best = dict(zip(model.source.tolist(), model.optimum.tolist(), strict=True))
+    assert optimum == pytest.approx([best[sender] for sender in order], abs=1e-5)
 
 
 def test_the_only_fault_of_the_invention_is_found(tmp_path):

@@ -3,7 +3,6 @@
 
 import pytest
 
-from testbed.errors import PlanError
 from testbed.fluid.emulated import case_of_run, payload_fraction
 from testbed.fluid.solve import solve
 
@@ -44,6 +43,13 @@ def test_headers_of_mptcp_are_longer():
     assert payload_fraction("mptcp") == pytest.approx(1420 / 1500)
 
 
-def test_a_mixed_run_is_refused():
-    with pytest.raises(PlanError, match="mixes TCP and MPTCP"):
-        case_of_run(run_of(flow("h0", "h2"), flow("h1", "h3", "tcp")), "fat_tree", {"k": 4})
+def test_flows_of_a_mixed_run_keep_their_transport():
+    """The neighbour sends over both ports, so TCP has the rest of its own."""
+    run = run_of(flow("h0", "h4"), flow("h1", "h8", "tcp"))
+    case = case_of_run(run, "fat_tree", {"k": 4})
+    result = solve(case)
+    assert result.is_tcp.tolist() == [False, True]
+    assert result.is_lender.tolist() == [False, True]
+    assert result.subflows.tolist() == [8, 1]
+    assert case.payload_fraction == pytest.approx((1448 + 1420) / 3000)
+    assert 0.4 < result.goodput[1] < 0.8 < 1 < result.goodput[0]

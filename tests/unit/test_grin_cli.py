@@ -5,9 +5,13 @@ import json
 
 import click
 import pytest
+import yaml
 
+from testbed.cli.grin import DEFAULT_SPEC
 from testbed.cli.lists import COUNTS, FRACTIONS
 from testbed.cli.main import main
+from testbed.plan import plan_experiment
+from testbed.spec.load import load_experiment
 
 
 def dry(*arguments, capsys):
@@ -130,6 +134,62 @@ def test_the_fluid_engine_says_the_same_names(tmp_path, capsys):
 def test_the_fluid_engine_has_no_packets(option, capsys):
     code, _, err = dry("--engine", "fluid", *option, capsys=capsys)
     assert code == 2 and "has no packets" in err
+
+
+def write_runs(folder, goodput_nic):
+    """Write results of `testbed grin` as if each run had had this goodput."""
+    given = {"matrix": {"topology.parameters.spare_ports": [0, 1]}, "repetitions": 1}
+    experiment = load_experiment(DEFAULT_SPEC, {**given, "tcp.congestion_control": "lia"})
+    entries = []
+    for run in plan_experiment(experiment):
+        place = folder / "runs" / run.plan["run_id"]
+        place.mkdir(parents=True)
+        (place / "run.json").write_text(json.dumps(run.plan))
+        found = {"goodput_nic": goodput_nic, "oracle_nic": 1.0, "verdict": "valid"}
+        manifest = {"status": "complete", "summary": found}
+        (place / "manifest.json").write_text(json.dumps(manifest))
+        entries.append({"dir": f"runs/{run.plan['run_id']}"})
+    (folder / "plan.json").write_text(json.dumps({"runs": entries}))
+    (folder / "spec.yaml").write_text(yaml.safe_dump(experiment.data))
+    return folder
+
+
+def test_runs_are_drawn_on_the_model_and_their_difference_is_said(tmp_path, capsys):
+    folder = write_runs(tmp_path / "runs", goodput_nic=0.8)
+    arguments = ["--engine", "fluid", "--emulated", str(folder), "--out", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as done:
+        main(["grin", *arguments, "--json"])
+    assert not done.value.code
+    cells = json.loads(capsys.readouterr().out)["cells"]
+    assert [cell["spare_ports"] for cell in cells] == [0, 1]
+    for cell in cells:
+        assert (cell["emulated_nic"], cell["emulated_runs"], cell["fluid_runs"]) == (0.8, 1, 8)
+        difference = 100 * (cell["fluid_nic"] - 0.8)
+        assert cell["difference_points"] == pytest.approx(difference) and 5 < difference < 30
+    assert list((tmp_path / "out").glob("grin-fluid/*/active-lia-8.png"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--engine", "fluid", "--k", "8"], "--k: the runs of --emulated say that already"),
+        (["--engine", "fluid"], "is not a folder of results; it has no plan.json"),
+        ([], "add --engine fluid"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_sentence(arguments, said, tmp_path, capsys):
+    code, out, err = dry("--emulated", str(tmp_path), *arguments, capsys=capsys)
+    assert code == 2 and out == ""
+    assert said in err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "duration_s"),
+    [([], 8), (["--k", "8"], 60), (["--k", "8", "--rate", "1 Gbit/s"], 8)],
+)
+def test_slow_links_are_given_time(arguments, duration_s, capsys):
+    found = runs("--seeds", "1", "--active", "25%", *arguments, capsys=capsys)
+    assert {run["duration_s"] for run in found} == {duration_s}
 
 
 def test_large_networks_get_memory(capsys):
