@@ -8,6 +8,7 @@ a run whose captures cannot be read has failed, not crashed.
 import json
 import os
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from analysis import sockets, streams, subflows, tables
+from analysis import inspection, sockets, streams, subflows, tables
 from analysis.attempts import limit_to_attempts
 from analysis.datacenter import is_datacenter
 from analysis.packets import count_foreign, own_packets, packet_table
@@ -102,6 +103,8 @@ class RunDirectory:
             script_log=self._script_log(),
             reads=self._reads(),
             inspected=self._inspected(),
+            inspections=self._inspections(),
+            passages=self._passages(),
             blocks=self._blocks(),
             timers=self._timers(),
             machine=self._machine(),
@@ -310,6 +313,23 @@ class RunDirectory:
         nodes = (self.run.get("workload") or {}).get("middleboxes") or {}
         none: dict[str, int] = {}
         return {node: self._read(f"{node}.nft.json", parse_nft, none) for node in nodes}
+
+    def _inspections(self) -> pd.DataFrame:
+        """Read what inspectors logged over time."""
+        none = inspection.log_rows(b"", "", self.start_ns)
+        parts = [none]
+        for node in (self.run.get("workload") or {}).get("logs") or []:
+            parse = partial(inspection.log_rows, node=node, start_ns=self.start_ns)
+            parts.append(self._read(f"{node}.inspector.bin", parse, none))
+        return pd.concat(parts, ignore_index=True)
+
+    def _passages(self) -> dict[str, pd.DataFrame]:
+        """Read the captures at middleboxes."""
+        nodes = (self.run.get("workload") or {}).get("middleboxes") or {}
+        parse = partial(inspection.passages, start_ns=self.start_ns)
+        none = inspection.no_passages()
+        captures = [one for one in self.run.get("captures", []) if one["node"] in nodes]
+        return {one["node"]: self._read(one["file"], parse, none) for one in captures}
 
     def _blocks(self) -> pd.DataFrame | None:
         """Read the time-stamped blocks, if the workload recorded some."""

@@ -21,6 +21,9 @@ LINES: dict[str, tuple[str, str, Any]] = {
     "m2": ("sent on by m2", "#0072B2", (0, (4, 1.6))),
 }
 
+LOG = "m1 log"
+LOG_EVERY = 10  # samples
+
 
 def middlebox_figure(sweep: Sweep, seen: pd.DataFrame) -> Figure:
     """Draw one run of every cell: IP bytes at the client and at the middleboxes by then.
@@ -36,6 +39,10 @@ def middlebox_figure(sweep: Sweep, seen: pd.DataFrame) -> Figure:
     with style.settings():
         handles = [Line2D([], [], color=colour, linestyle=line, label=label)
                    for label, colour, line in LINES.values()]  # fmt: skip
+        if (seen["link"] == LOG).any():
+            label = "logged by the inspector at m1"
+            handles.append(Line2D([], [], color=LINES["m1"][1], linestyle="", marker="o",
+                                  markersize=3.5, label=label))  # fmt: skip
         texts = Texts("What the middleboxes got to see", sweep.subtitle(), notes, handles)
         figure, axes = draw_frame(texts, grid)
         places = [place for row in axes for place in row]
@@ -56,3 +63,6 @@ def _draw(axes: Axes, seen: pd.DataFrame) -> None:
             base = rows["delivered_bytes"].iloc[0]
             axes.plot(rows["t_s"], (rows["delivered_bytes"] - base) / 1e6, color=colour,
                       linestyle=line, linewidth=1.5, zorder=3)  # fmt: skip
+    log = seen[seen["link"] == LOG][::LOG_EVERY]
+    axes.plot(log["t_s"], log["delivered_bytes"] / 1e6, color=LINES["m1"][1], linestyle="",
+              marker="o", markersize=3.5, zorder=4)  # fmt: skip

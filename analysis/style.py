@@ -65,6 +65,7 @@ SCENES = {
     "insert": ModeStyle("through a middlebox", "#CC79A7", "-", "o"),
     "bypass": ModeStyle("away from a middlebox", "#0072B2", (0, (8, 1.2)), "D"),
     "chain": ModeStyle("through two middleboxes", "#E69F00", (0, (4, 1.6)), "^"),
+    "srv6": ModeStyle("through a middlebox by segments", "#009E73", (0, (5, 1, 1, 1)), "s"),
 }
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")

@@ -118,7 +118,9 @@ class Frames:
         base_rtt: asked and measured RTT of each path before the workload, us;
         script_log: what a path manager with a script saw and did;
         reads: what the receivers of a migration read when;
-        inspected: bytes that each middlebox counted, by direction of a connection.
+        inspected: bytes that each middlebox counted, by direction of a connection;
+        inspections: what inspectors logged of them over time; passages: the packets at the
+        interface of each middlebox that was captured (see `inspection`).
         blocks: latency of each block of the application, where it was recorded.
         timers: how late the runner's timers were; machine: how busy the machine was; both in real
             time only.
@@ -144,6 +146,8 @@ class Frames:
     base_rtt: dict[str, dict[str, Any]] = field(default_factory=dict)
     script_log: list[dict[str, Any]] = field(default_factory=list)
     inspected: dict[str, dict[str, int]] = field(default_factory=dict)
+    inspections: pd.DataFrame = field(default_factory=pd.DataFrame)
+    passages: dict[str, pd.DataFrame] = field(default_factory=dict)
     reads: pd.DataFrame = field(default_factory=lambda: empty(READ_COLUMNS))
     blocks: pd.DataFrame | None = None
     timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))

@@ -163,11 +163,11 @@ def _samples(t_ns: int, messages: memoryview) -> Iterator[Sample]:
             raise RunInvalid(f"the kernel refused a socket dump with error {-error}")
         if kind == SOCK_DIAG_BY_FAMILY and len(body) >= DIAG_MESSAGE.itemsize:
             size = DIAG_MESSAGE.itemsize
-            yield Sample(t_ns, bytes(body[:size]), _attributes(body[size:]))
+            yield Sample(t_ns, bytes(body[:size]), attributes(body[size:]))
         position += (length + 3) & ~3
 
 
-def _attributes(data: memoryview | bytes) -> dict[int, bytes]:
+def attributes(data: memoryview | bytes) -> dict[int, bytes]:
     """Return the values of netlink attributes by type; what does not fit ends the list."""
     values, position, content = {}, 0, bytes(data)
     end = len(content)
@@ -214,10 +214,10 @@ def _fill_subflows(table: npt.NDArray[np.void], infos: list[bytes]) -> None:
     """Fill what INET_ULP_INFO_MPTCP says of the subflows among the sockets."""
     rows, found = [], []
     for row, info in enumerate(infos):
-        mptcp = _attributes(info).get(ULP_INFO_MPTCP) if info else None
+        mptcp = attributes(info).get(ULP_INFO_MPTCP) if info else None
         if mptcp is not None:
             rows.append(row)
-            found.append(_attributes(mptcp))
+            found.append(attributes(mptcp))
     table["is_subflow"][rows] = 1
     for kind, name in SUBFLOW_FIELDS.items():
         size = table.dtype[name].itemsize

@@ -16,33 +16,45 @@ DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
     "scenes",
     type=SEVERAL,
     multiple=True,
-    help="Scenes to run: insert, bypass, chain. May be repeated or take commas.  [default: all]",
+    help="Scenes to run: insert, bypass, chain, srv6. May be repeated or take commas."
+    "  [default: all]",
 )
 @click.option(
     "--old",
     type=click.Choice(("backup", "close")),
     help="What becomes of the old subflow.  [default: both]",
 )
+@click.option(
+    "--middlebox",
+    "kind",
+    type=click.Choice(("nat", "inspector", "proxy")),
+    help="What the middlebox does.  [default: nat, or inspector for srv6]",
+)
 @click.option("--cc", "congestion_control", help="Congestion control at both ends, such as reno.")
 @run_options
 def middlebox(
     scenes: tuple[list[str], ...],
     old: str | None,
+    kind: str | None,
     congestion_control: str | None,
     options: RunOptions,
 ) -> None:
     """Lead a connection through a middlebox, or away from one, during a download.
 
     The client opens a subflow to an address of the middlebox, which translates it to the server,
-    and closes the direct one or makes it a backup.
+    or to an address that a list of segments leads past it, and closes the direct one or makes it a
+    backup.
 
     Example: testbed middlebox --scene insert,bypass --old backup --seeds 3
     """
+    from testbed.plan.middlebox import SCENES_OF
     from testbed.spec.load import load_experiment
 
+    possible = list(SCENES_OF[kind]) if kind else None
     asked = {
-        "matrix.mode": flatten(scenes) or None,
+        "matrix.mode": flatten(scenes) or possible,
         "workload.old": old,
+        "workload.middlebox": kind,
         "tcp.congestion_control": congestion_control,
     }
     given = {key: value for key, value in asked.items() if value is not None}

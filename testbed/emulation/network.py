@@ -15,7 +15,7 @@ from testbed.emulation.namespace import enter_new_namespace, returning, write_sy
 from testbed.emulation.node import Node as Node
 from testbed.emulation.node import make_nodes
 from testbed.errors import BackendError
-from testbed.netlink import qdisc, route
+from testbed.netlink import qdisc, route, segment_routing
 from testbed.netlink.message import NetlinkSocket
 
 # One address for all: the ends know each other, nothing is resolved.
@@ -115,16 +115,41 @@ class Network:
         for one in self.plain.get("addresses", {}).get(node.name, []):
             index = node.indexes[one["interface"]]
             what = f"give {node.name} the address {one['address']}"
-            node.rtnl.add(route.new_address(index, one["address"], one["prefix_length"]), what)
+            is_six = ":" in one["address"]
+            fresh = (
+                segment_routing.new_address6(index, one["address"])
+                if is_six
+                else route.new_address(index, one["address"], one["prefix_length"])
+            )
+            node.rtnl.add(fresh, what)
         for one in self.plain.get("rules", {}).get(node.name, []):
-            request = route.new_rule_from(one["from"], one["table"], one["priority"])
-            node.rtnl.add(request, f"route what comes from {one['from']}")
+            self._rule(node, one)
+
+    def _rule(self, node: Node, one: dict[str, Any]) -> None:
+        """Send what comes from an address, or by an interface, or has a mark, to a table."""
+        table, priority = one["table"], one["priority"]
+        what = f"give {node.name} the rule of the table {table}"
+        if mark := one.get("mark"):
+            node.rtnl.add(route.new_rule_mark(mark, table, priority), what)
+            node.rtnl.add(route.new_local_route(table), what)
+            return
+        interface = one.get("interface", "")
+        node.rtnl.add(route.new_rule_from(one.get("from"), table, priority, interface), what)
 
     def _route(self, node: Node, entry: dict[str, Any]) -> None:
         destination, length = entry["destination"], entry["prefix_length"]
         if hops := entry.get("next_hops"):
             ways = [(node.indexes[hop["interface"]], hop["gateway"]) for hop in hops]
             request = route.new_multipath_route(destination, length, ways)
+        elif ":" in destination:
+            index = node.indexes[entry["interface"]]
+            request = segment_routing.new_route6(destination, length, index)
+        elif segments := entry.get("segments"):
+            index = node.indexes[entry["interface"]]
+            more = {"table": entry["table"]} if "table" in entry else {}
+            request = segment_routing.new_segments_route(
+                destination, length, segments, index, **more
+            )
         else:
             request = route.new_route(
                 destination,

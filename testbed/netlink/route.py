@@ -47,11 +47,14 @@ RTA_MULTIPATH = 9
 FRA_SRC = 2
 FRA_IIFNAME = 3
 FRA_PRIORITY = 6
+FRA_FWMARK = 10
 RT_TABLE_MAIN = 254
 RTPROT_STATIC = 4
 RTN_UNICAST = 1
+RTN_LOCAL = 2
 RT_SCOPE_UNIVERSE = 0
 RT_SCOPE_LINK = 253
+RT_SCOPE_HOST = 254
 RT_SCOPE_NOWHERE = 255
 RTNH_F_ONLINK = 4
 IFF_UP = 0x1
@@ -244,3 +247,17 @@ def _rule_from(source: str | None, table: int, priority: int, interface: str) ->
     body += text(FRA_IIFNAME, interface) if interface else b""
     body += attr(FRA_SRC, socket.inet_aton(source)) if source else b""
     return body + u32(FRA_PRIORITY, priority)
+
+
+def new_local_route(table: int) -> bytes:
+    """Return the request for a route by which a table takes every packet as the node's own."""
+    place = (socket.AF_INET, 0, 0, 0, table, RTPROT_STATIC, RT_SCOPE_HOST, RTN_LOCAL, 0)
+    body = struct.pack("=BBBBBBBBI", *place) + u32(RTA_OIF, LOOPBACK_INDEX)
+    return message(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_EXCL, body)
+
+
+def new_rule_mark(mark: int, table: int, priority: int) -> bytes:
+    """Return the request that sends packets with a mark to a routing table."""
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, table, 0, 0, RTN_UNICAST, 0)
+    body += u32(FRA_FWMARK, mark) + u32(FRA_PRIORITY, priority)
+    return message(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body)

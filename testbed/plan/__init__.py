@@ -28,7 +28,7 @@ from testbed.plan.events import (
     spec_changes,
 )
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
-from testbed.plan.middlebox import middlebox_use, scene_of
+from testbed.plan.middlebox import middlebox_use, scene_of, watched_interfaces
 from testbed.plan.migrate import migration_use, variant_of
 from testbed.plan.modes import FULL, Situation, Use, use_paths
 from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
@@ -43,6 +43,9 @@ from testbed.topology import Topology, near_miss
 RUN_SCHEMA = 2
 SEEDS = 2**64
 SYNTHETIC = "synthetic ride"
+
+# What a segment list puts before a packet: IPv6 header and segment routing header.
+WRAPPER_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -336,7 +339,9 @@ def _endpoints(spec: ExperimentSpec, use: Use, plain: dict[str, Any]) -> list[di
 def _captures(spec: ExperimentSpec, plain: dict[str, Any]) -> list[dict[str, Any]]:
     """Return the interfaces to record: those of the paths, or those that the file names."""
     paths = {path["name"]: path for path in plain["paths"]}
-    wanted = list(paths) if spec.collectors.captures is None else spec.collectors.captures
+    watched = watched_interfaces(spec, plain)
+    wanted = [*paths, *watched] if spec.collectors.captures is None else spec.collectors.captures
+    more_bytes = WRAPPER_BYTES if watched else 0
     found = []
     for text in wanted:
         if text in paths:
@@ -346,7 +351,7 @@ def _captures(spec: ExperimentSpec, plain: dict[str, Any]) -> list[dict[str, Any
             place = _interface(text, plain, paths)
         name = place["path"] or place["interface"]
         file = f"{place['node']}.{name}.pcap"
-        found.append({**place, "file": file, "snap_bytes": spec.collectors.snap_bytes})
+        found.append({**place, "file": file, "snap_bytes": spec.collectors.snap_bytes + more_bytes})
     return found
 
 

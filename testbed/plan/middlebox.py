@@ -5,15 +5,20 @@ from typing import Any
 
 from testbed.errors import PlanError
 from testbed.plan.modes import Use
+from testbed.plan.scenes import check_network, chosen, is_up, node_addresses
+from testbed.plan.steering import PROXY_MARK, divert_to_proxy, pin_by_segments, segments_of
 from testbed.render import render
 from testbed.spec.model import ExperimentSpec
 from testbed.spec.path_manager import ScriptStep
 from testbed.spec.workloads import MiddleboxSpec
-from testbed.topology import near_miss
 
-INSERT, BYPASS, CHAIN = "insert", "bypass", "chain"
-SCENES = (INSERT, BYPASS, CHAIN)
+INSERT, BYPASS, CHAIN, SRV6 = "insert", "bypass", "chain", "srv6"
+SCENES = (INSERT, BYPASS, CHAIN, SRV6)
 CLIENT, SERVER, FIRST, SECOND, PATH = "client", "server", "m1", "m2", "access"
+NAT, INSPECTOR, PROXY = "nat", "inspector", "proxy"
+SCENES_OF = {NAT: SCENES[:3], INSPECTOR: SCENES, PROXY: SCENES[:2]}
+# Where segment lists begin and end.
+NEAR, FAR = "near", "far"
 PORT = 7001
 
 # The server has given up to half a second of data to the old subflow, and they are sent before that
@@ -27,11 +32,7 @@ def scene_of(spec: ExperimentSpec) -> str:
     Raises:
         PlanError: there is none of that name.
     """
-    name = spec.mode or INSERT
-    if name not in SCENES:
-        hint = near_miss(name, SCENES) or f" (there are {', '.join(SCENES)})"
-        raise PlanError(f'mode: "{name}" is not a scene of the workload "middlebox"{hint}')
-    return name
+    return chosen(spec, "scene", SCENES, INSERT)
 
 
 def middlebox_use(spec: ExperimentSpec, topology: dict[str, Any]) -> Use:
@@ -40,16 +41,57 @@ def middlebox_use(spec: ExperimentSpec, topology: dict[str, Any]) -> Use:
     Raises:
         PlanError: there is no such scene, or the network has not what it needs.
     """
-    scene_of(spec)
-    _addresses(spec, topology)
+    address = second_address(_addresses(spec, topology))
+    _check_ways(spec, topology)
+    routers = [NEAR, FIRST, FAR]
+    if scene_of(spec) == SRV6:
+        pin_by_segments(topology, SERVER, address, routers)
+    elif kind_of(spec) == PROXY:
+        divert_to_proxy(topology, SERVER, address, routers, CLIENT)
     return Use("mptcp", at_start=[PATH])
 
 
-def default_script(spec: ExperimentSpec) -> list[ScriptStep]:
-    """Return the scene as what the path manager does."""
-    workload = spec.workload
+def kind_of(spec: ExperimentSpec) -> str:
+    """Return what the middlebox does.
+
+    Raises:
+        PlanError: it cannot do that in this scene.
+    """
+    workload, scene = spec.workload, scene_of(spec)
     assert isinstance(workload, MiddleboxSpec)
-    old, new = (SERVER, FIRST) if scene_of(spec) != BYPASS else (FIRST, SERVER)
+    kind = workload.middlebox or (INSPECTOR if scene == SRV6 else NAT)
+    if scene == SRV6 and kind != INSPECTOR:
+        raise PlanError(
+            "workload.middlebox: a segment list leads packets past the middlebox as they are, so "
+            f'in the scene "{SRV6}" it can only be an {INSPECTOR}, not a {kind}'
+        )
+    if scene == CHAIN and kind == PROXY:
+        raise PlanError(
+            f'workload.middlebox: the first {PROXY} of the scene "{CHAIN}" ends the connection, so '
+            f"nothing of it reaches the second; use {INSERT} or {BYPASS}"
+        )
+    return kind
+
+
+def second_address(addresses: dict[str, str]) -> str:
+    """Return the server's second address, for a way that is pinned: the next of its network."""
+    network, _, _ = addresses[SERVER].rpartition(".")
+    return f"{network}.3"
+
+
+def _address_of_way(spec: ExperimentSpec, addresses: dict[str, str]) -> str:
+    """Return the address that leads by way of the first middlebox."""
+    is_passing = scene_of(spec) == SRV6 or kind_of(spec) == PROXY
+    return second_address(addresses) if is_passing else addresses[FIRST]
+
+
+def default_script(spec: ExperimentSpec, topology: dict[str, Any]) -> list[ScriptStep]:
+    """Return the scene as what the path manager does."""
+    workload, addresses = spec.workload, _addresses(spec, topology)
+    assert isinstance(workload, MiddleboxSpec)
+    old, new = addresses[SERVER], _address_of_way(spec, addresses)
+    if scene_of(spec) == BYPASS:
+        old, new = new, old
     joined = {"when": "established", "of": new, "path": PATH, "to": old}
     steps: list[dict[str, Any]] = [
         {"at": f"{workload.at:.6f} s", "do": "add_subflow", "path": PATH, "to": new, "port": PORT},
@@ -66,14 +108,14 @@ def plan_middlebox(spec: ExperimentSpec, topology: dict[str, Any], seed: int) ->
     workload = spec.workload
     assert isinstance(workload, MiddleboxSpec)
     scene, addresses = scene_of(spec), _addresses(spec, topology)
-    boxes = [FIRST, SECOND] if scene == CHAIN else [FIRST]
-    following = [*(addresses[name] for name in boxes[1:]), addresses[SERVER]]
     if workload.at >= workload.end or workload.end >= spec.duration:
         raise PlanError(
             f"workload: the change at {workload.at:g} s, the end of the transfer at "
             f"{workload.end:g} s and the run's at {spec.duration:g} s must follow one another"
         )
-    first = addresses[FIRST] if scene == BYPASS else addresses[SERVER]
+    by_middlebox = _address_of_way(spec, addresses)
+    first = by_middlebox if scene == BYPASS else addresses[SERVER]
+    rules = _rules(spec, addresses)
     shared = {"port": PORT, "transport": "mptcp", "is_session": False, "seed": seed}
     return {
         "scene": scene,
@@ -88,24 +130,59 @@ def plan_middlebox(spec: ExperimentSpec, topology: dict[str, Any], seed: int) ->
             "is_listening": False,
             "is_receiving": True,
         },
-        "middleboxes": {
-            name: render("middlebox.nft.j2", address=addresses[name], next=after, port=PORT)
-            for name, after in zip(boxes, following, strict=True)
-        },
-        "middlebox_address": addresses[FIRST],
+        "middlebox": kind_of(spec),
+        "middleboxes": rules,
+        "middlebox_address": by_middlebox,
+        "segments": segments_of(topology, NEAR) if scene == SRV6 else None,
+        "logs": [] if kind_of(spec) == NAT else list(rules),
+        "log_family": "ip6" if scene == SRV6 else "ip",
+        "log_interval_s": workload.inspect_interval,
+        "proxy": {"node": FIRST, "port": PORT} if kind_of(spec) == PROXY else None,
         "is_left": scene == BYPASS,
     }
 
 
+def _rules(spec: ExperimentSpec, addresses: dict[str, str]) -> dict[str, str]:
+    """Return the nftables rules of each middlebox."""
+    if scene_of(spec) == SRV6:
+        return {FIRST: render("middlebox_inspector6.nft.j2")}
+    if kind_of(spec) == PROXY:
+        return {FIRST: render("middlebox_proxy.nft.j2", port=PORT, mark=PROXY_MARK)}
+    boxes = [FIRST, SECOND] if scene_of(spec) == CHAIN else [FIRST]
+    following = [*(addresses[name] for name in boxes[1:]), addresses[SERVER]]
+    return {
+        name: render("middlebox.nft.j2", address=addresses[name], next=after, port=PORT)
+        for name, after in zip(boxes, following, strict=True)
+    }
+
+
+def watched_interfaces(spec: ExperimentSpec, topology: dict[str, Any]) -> list[str]:
+    """Return the middleboxes' interfaces, which are captured to prove what passed."""
+    workload = spec.workload
+    if not isinstance(workload, MiddleboxSpec) or kind_of(spec) == NAT:
+        return []
+    boxes = [FIRST, SECOND] if scene_of(spec) == CHAIN else [FIRST]
+    ends = [(link[side], link[f"{side}_interface"]) for link in topology["links"] for side in "ab"]
+    return [f"{node}:{interface}" for node, interface in ends if node in boxes]
+
+
 def _addresses(spec: ExperimentSpec, topology: dict[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for link in topology["links"]:
-        for side in "ab":
-            found.setdefault(link[side], link[f"{side}_address"])
-    for name in (CLIENT, SERVER, FIRST, SECOND):
-        if name not in found:
-            raise PlanError(
-                f'the workload "middlebox" needs a node "{name}", which the topology '
-                f'"{spec.topology_name}" does not have; use "middlebox"'
-            )
+    found = node_addresses(topology)
+    missing = [name for name in (CLIENT, SERVER, FIRST, SECOND) if name not in found]
+    check_network(spec, f'a node "{missing[0]}"' if missing else None, "middlebox")
     return found
+
+
+def _check_ways(spec: ExperimentSpec, topology: dict[str, Any]) -> None:
+    """Refuse a scene whose first or second way is down when it is to be used."""
+    workload, scene = spec.workload, scene_of(spec)
+    assert isinstance(workload, MiddleboxSpec)
+    boxes = [FIRST, SECOND] if scene == CHAIN else [FIRST]
+    at_s = 0.0 if scene == BYPASS else workload.at
+    for link in topology["links"]:
+        names = [name for name in boxes if name in (link["a"], link["b"])]
+        if names and not is_up(spec, link["name"], at_s):
+            raise PlanError(
+                f"events: the link {link['name']} is down at {at_s:g} s, so that the middlebox "
+                f"{names[0]} cannot be reached; let it come up before that"
+            )

@@ -6,11 +6,11 @@ from typing import Any
 
 from testbed.errors import PlanError
 from testbed.plan.modes import Use
+from testbed.plan.scenes import check_network, chosen, is_up, node_addresses
 from testbed.precopy import GO_ON, Precopy
 from testbed.spec.model import ExperimentSpec
 from testbed.spec.path_manager import ScriptStep
 from testbed.spec.workloads import MigrateSpec
-from testbed.topology import near_miss
 
 MACHINE, HERE, THERE, WAN = "vm", "a", "b", "wan"
 NODES = (MACHINE, "host_a", "host_b", "proxy", "client", "uploader", "dc_a", "dc_b")
@@ -46,11 +46,7 @@ def variant_of(spec: ExperimentSpec) -> str:
     Raises:
         PlanError: there is none of that name.
     """
-    name = spec.mode or MAKE_BEFORE_BREAK
-    if name not in VARIANTS:
-        hint = near_miss(name, VARIANTS) or f" (there are {', '.join(VARIANTS)})"
-        raise PlanError(f'mode: "{name}" is not a variant of the workload "migrate"{hint}')
-    return name
+    return chosen(spec, "variant", VARIANTS, MAKE_BEFORE_BREAK)
 
 
 def migration_use(spec: ExperimentSpec, topology: dict[str, Any]) -> Use:
@@ -121,18 +117,13 @@ def plan_migration(spec: ExperimentSpec, topology: dict[str, Any], seed: int) ->
 
 def _addresses(spec: ExperimentSpec, topology: dict[str, Any]) -> dict[str, str]:
     """Return the address of each node on its first link."""
-    found: dict[str, str] = {}
-    for link in topology["links"]:
-        for side in "ab":
-            found.setdefault(link[side], link[f"{side}_address"])
+    found = node_addresses(topology)
     missing = [name for name in NODES if name not in found]
     names = [path["name"] for path in topology["paths"]]
-    if missing or names[:2] != [HERE, THERE]:
-        what = f'a node "{missing[0]}"' if missing else f'the paths "{HERE}" and "{THERE}"'
-        raise PlanError(
-            f'the workload "migrate" needs {what}, which the topology "{spec.topology_name}" '
-            'does not have; use "wide_area"'
-        )
+    what = f'a node "{missing[0]}"' if missing else None
+    if not missing and names[:2] != [HERE, THERE]:
+        what = f'the paths "{HERE}" and "{THERE}"'
+    check_network(spec, what, "wide_area")
     return found
 
 
@@ -145,11 +136,7 @@ def _check(spec: ExperimentSpec, precopy: Precopy, wan: dict[str, Any]) -> None:
             f"workload.bandwidth: {workload.bandwidth / 1e6:g} Mbit/s is more than the link "
             f"{WAN} has; lower it or give links.{WAN}.rate"
         )
-    is_up = True
-    for event in sorted(spec.events, key=lambda one: one.at):
-        if getattr(event, "link", None) == WAN and event.at <= workload.at:
-            is_up = {"link_down": False, "link_up": True}.get(event.change, is_up)
-    if not is_up:
+    if not is_up(spec, WAN, workload.at):
         raise PlanError(
             f"workload.at: the link {WAN} is down at {workload.at:g} s, so that the machine "
             "cannot be moved; move it when the link is up"

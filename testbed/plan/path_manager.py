@@ -21,7 +21,7 @@ def plan_path_manager(
     Raises:
         PlanError: the script names what is not there, or the mode needs the kernel's own.
     """
-    script = spec.mptcp.script or _own_script(spec)
+    script = spec.mptcp.script or _own_script(spec, topology)
     if spec.mptcp.path_manager != USERSPACE and (not script or use.transport != "mptcp"):
         return None
     if _wants_kernel(spec):
@@ -42,11 +42,13 @@ def _wants_kernel(spec: ExperimentSpec) -> bool:
     return is_said and spec.mptcp.path_manager == "kernel"
 
 
-def _own_script(spec: ExperimentSpec) -> list[ScriptStep]:
+def _own_script(spec: ExperimentSpec, topology: dict[str, Any]) -> list[ScriptStep]:
     """Return the script of a workload that is one."""
     if spec.workload.name == "migrate":
         return migrate.default_script(migrate.variant_of(spec))
-    return middlebox.default_script(spec) if spec.workload.name == "middlebox" else []
+    if spec.workload.name == "middlebox":
+        return middlebox.default_script(spec, topology)
+    return []
 
 
 def possible_use(manager: dict[str, Any], topology: dict[str, Any]) -> list[str]:
@@ -103,6 +105,8 @@ def _address(place: str, name: str, topology: dict[str, Any], paths: list[str]) 
     """Return an address of the network: the one that is named, or that of a node's first link."""
     nodes = [node["name"] for node in topology["nodes"]]
     ends = [(link[side], link[f"{side}_address"]) for link in topology["links"] for side in "ab"]
+    more = topology.get("addresses", {})
+    ends += [(node, one["address"]) for node, entries in more.items() for one in entries]
     for node, address in ends:
         if name in (node, address):
             return str(address)

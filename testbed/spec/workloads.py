@@ -157,7 +157,7 @@ class MigrateSpec(Section):
 
 class MiddleboxSpec(Section):
     """A download whose connection is led through a middlebox, or away from one; `mode` says
-    which: `insert`, `bypass`, `chain`."""
+    which: `insert`, `bypass`, `chain`, `srv6`."""
 
     name: Literal["middlebox"]
     at: Duration = Field(5.0, description="when the new subflow is opened")
@@ -165,6 +165,15 @@ class MiddleboxSpec(Section):
         "backup", description="what becomes of the old subflow once the new one is established"
     )
     end: PositiveDuration = Field(15.0, description="when the transfer ends")
+    middlebox: Literal["nat", "inspector", "proxy"] | None = Field(
+        None,
+        description="what it does: `nat` translates what is addressed to it, `inspector` too, and "
+        "logs the bytes of each connection over time, `proxy` ends connections and opens others; "
+        "default: nat, with `srv6` inspector, which is all it can be",
+    )
+    inspect_interval: PositiveDuration = Field(
+        0.1, description="of an inspector's or a proxy's log"
+    )
 
 
 WorkloadSpec = Annotated[

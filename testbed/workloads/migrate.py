@@ -12,8 +12,6 @@ import json
 import os
 import select
 import signal
-import sys
-import tempfile
 import time
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -22,17 +20,12 @@ from typing import Any
 from testbed.emulation.freezer import Freezer
 from testbed.emulation.network import Network
 from testbed.emulation.tunnel import Tunnel
-from testbed.errors import CommandError
 from testbed.netlink.mptcp_events import Event
-from testbed.process import Background, ending, quoted_tail
 from testbed.rundir import write_json
 from testbed.workloads.base import Stage, Workload
+from testbed.workloads.programs import Programs
 
-READY = b"ready"
-READY_TIMEOUT_S, STOP_TIMEOUT_S = 60.0, 60.0
-SIDES = ("sender", "receiver")
-PACKAGE_FOLDER = Path(__file__).parents[2]
-MACHINE_LINKS = ("a", "b")
+SIDES = ("peer", "machine")
 
 
 class MigrateWorkload(Workload):
@@ -40,8 +33,8 @@ class MigrateWorkload(Workload):
 
     def __init__(self, plan: dict[str, Any], network: Network, raw: Path) -> None:
         super().__init__(plan, network, raw)
-        self._processes: dict[str, Background] = {}
-        self._ended = select.epoll()
+        self._programs = Programs("migrate", network, raw)
+        self._peers = [f"{flow['name']}.{side}" for flow in plan["flows"] for side in SIDES]
         self._story: dict[str, Any] = {"variant": plan["variant"], "rounds": [], "outcome": None}
         self._tunnel = Tunnel(network, plan["tunnel"]) if plan["tunnel"] else None
         self._unread = b""
@@ -49,19 +42,21 @@ class MigrateWorkload(Workload):
 
     def start_servers(self, stack: ExitStack) -> None:
         """Start every process; return when all that serve do."""
-        self._scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="migrate-")))
-        stack.callback(self._ended.close)
+        self._programs.open(stack)
         self._freezer = Freezer()
         stack.callback(self._freezer.close)
         self._story["freezer"] = self._freezer.method
         self._pipes = {name: self._pipe(stack) for name in ("start", "say", "hear")}
         if self._tunnel is not None:
             self._tunnel.make()
-        for name, module, spec in self._programs():
-            self._start(name, module, spec, stack)
-        for name, process in self._processes.items():
-            self._wait_until_ready(name, process)
-        self._ended.register(self._pipes["say"][0], select.EPOLLIN)
+        for name, module, spec in self._wanted():
+            process = self._programs.start(name, module, spec, stack)
+            if spec["node"] == self._plan["machine"]:
+                self._freezer.add(process.pid)
+        for name in self._peers:
+            self._programs.watch(name, stack)
+        self._programs.wait_until_ready(self._programs.processes)
+        self._programs.ended.register(self._pipes["say"][0], select.EPOLLIN)
 
     def _pipe(self, stack: ExitStack) -> tuple[int, int]:
         ends = os.pipe2(os.O_CLOEXEC)
@@ -70,7 +65,7 @@ class MigrateWorkload(Workload):
         os.set_blocking(ends[0], False)
         return ends
 
-    def _programs(self) -> list[tuple[str, str, dict[str, Any]]]:
+    def _wanted(self) -> list[tuple[str, str, dict[str, Any]]]:
         """Return name, module and spec of each program, in the order in which they start."""
         own = f"/proc/{os.getpid()}/fd"
         pipes = {
@@ -88,34 +83,10 @@ class MigrateWorkload(Workload):
             ends = [("peer", flow["peer"]), ("machine", flow["machine"])]
             for side, spec in ends:
                 name = f"{flow['name']}.{side}"
-                files = {"results": str(self._scratch / f"{name}.json")}
-                files["reads"] = str(self._raw / f"migrate.{flow['name']}.reads.bin")
+                files = {"reads": str(self._raw / f"migrate.{flow['name']}.reads.bin")}
                 shared = {"seed": flow["seed"], "transport": spec["transport"]}
                 found.append((name, "migrate_peer", {**spec, **shared, **files, **pipes}))
         return found
-
-    def _start(self, name: str, module: str, spec: dict[str, Any], stack: ExitStack) -> None:
-        file = self._scratch / f"{name}.spec.json"
-        file.write_text(json.dumps(spec))
-        process = Background(
-            [sys.executable, "-S", "-s", "-P", "-m", f"testbed.workloads.{module}", str(file)],
-            stdout_path=self._scratch / f"{name}.out",
-            stderr_path=self._raw / f"migrate.{name}.err",
-            env={**os.environ, "PYTHONPATH": str(PACKAGE_FOLDER)},
-            prepare=self._network.nodes[spec["node"]].namespace.enter,
-        )
-        self._processes[name] = stack.enter_context(process)
-        if spec["node"] == self._plan["machine"]:
-            self._freezer.add(process.pid)
-        if module == "migrate_peer":
-            fd = os.pidfd_open(process.pid)
-            stack.callback(os.close, fd)
-            self._ended.register(fd, select.EPOLLIN)
-
-    def _wait_until_ready(self, name: str, process: Background) -> None:
-        process.wait_until(
-            lambda: process.stdout_path.read_bytes().startswith(READY), timeout_s=READY_TIMEOUT_S
-        )
 
     def prepare(self, stage: Stage) -> None:
         """Enter the time at which the migration begins."""
@@ -131,7 +102,7 @@ class MigrateWorkload(Workload):
 
     def watched(self) -> list[int]:
         """Return a descriptor for what the migration says and for the end of a transfer."""
-        return [self._ended.fileno()]
+        return [self._programs.ended.fileno()]
 
     def is_done(self) -> bool:
         """Act upon what the migration says; say whether both transfers have ended.
@@ -139,22 +110,13 @@ class MigrateWorkload(Workload):
         Raises:
             CommandError: a program failed.
         """
-        for fd, _ in self._ended.poll(0):
+        for fd, _ in self._programs.ended.poll(0):
             if fd == self._pipes["say"][0]:
                 self._read_news()
             else:
-                self._ended.unregister(fd)
-        self._check_programs()
-        return all(process.returncode is not None for process in self._peers())
-
-    def _peers(self) -> list[Background]:
-        return [p for name, p in self._processes.items() if name.endswith((".peer", ".machine"))]
-
-    def _check_programs(self) -> None:
-        for name, process in self._processes.items():
-            if process.returncode:
-                said = process.stderr_path.read_text(errors="replace")
-                raise CommandError(f"{name} {ending(process.returncode)}{quoted_tail(said)}")
+                self._programs.ended.unregister(fd)
+        self._programs.check()
+        return self._programs.have_ended(self._peers)
 
     # The migration
 
@@ -201,7 +163,7 @@ class MigrateWorkload(Workload):
         self._story["resumed_s"] = self._now_s()
         self._story["outcome"] = "moved"
         for name in self._plan["told_of_move"]:
-            os.kill(self._processes[name].pid, signal.SIGUSR2)
+            self._programs.signal(name, signal.SIGUSR2)
         self._phase("resumed")
         if self._is_kernels():
             at_ns = time.monotonic_ns() + round(self._plan["tunnel_s"] * 1e9)
@@ -232,8 +194,7 @@ class MigrateWorkload(Workload):
         self._story["ending_s"] = self._now_s()
         for flow in self._plan["flows"]:
             side = "machine" if flow["name"] == "download" else "peer"
-            with suppress(ProcessLookupError):
-                os.kill(self._processes[f"{flow['name']}.{side}"].pid, signal.SIGUSR1)
+            self._programs.signal(f"{flow['name']}.{side}", signal.SIGUSR1)
 
     def _hear_of_subflow(self, event: Event) -> None:
         """Take the tunnel away when nothing needs it any more."""
@@ -270,12 +231,7 @@ class MigrateWorkload(Workload):
     def stop(self) -> None:
         """Cut off the transfers that go on; each says how far it came."""
         self._freezer.thaw()
-        for process in self._peers():
-            with suppress(ProcessLookupError):
-                os.kill(process.pid, signal.SIGTERM)
-        for process in self._peers():
-            process.wait(timeout_s=STOP_TIMEOUT_S)
-        self._check_programs()
+        self._programs.cut_off(self._peers)
 
     def result(self) -> dict[str, Any]:
         """Say what became of each connection and of the migration.
@@ -288,22 +244,9 @@ class MigrateWorkload(Workload):
         return {"exit_status": 0, "flows": flows, "migration": self._story}
 
     def _flow_result(self, name: str) -> dict[str, Any]:
-        ends = {
-            side: json.loads((self._scratch / f"{name}.{side}.json").read_text())
-            for side in ("peer", "machine")
-        }
-        sender, receiver = ("machine", "peer") if name == "download" else ("peer", "machine")
-        sent, received = ends[sender], ends[receiver]
-        return {
-            "name": name,
-            "sent_bytes": sent["bytes"],
-            "received_bytes": received["bytes"],
-            "sent_sha256": sent["sha256"],
-            "received_sha256": received["sha256"],
-            "sender": sent["how"],
-            "receiver": received["how"],
-            "is_mptcp": sent.get("is_mptcp"),
-        }
+        peer, machine = f"{name}.peer", f"{name}.machine"
+        ends = (machine, peer) if name == "download" else (peer, machine)
+        return self._programs.transfer(name, *ends, client=ends[0])
 
 
 NEWS = {

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-from testbed.precopy import GO_ON, LIMIT, precopy_of
+from testbed.precopy import CATCH_UP, GO_ON, LIMIT, precopy_of
 from testbed.workloads.bulk_sockets import reason
 
 READY = "ready"
@@ -28,6 +28,7 @@ WAKE_BYTES = 32 << 10
 # When nothing has been acknowledged for so long the wide-area link is down (TCP_USER_TIMEOUT).
 PATIENCE_S = 20.0
 TCP_USER_TIMEOUT = 18
+SO_MAX_PACING_RATE = 47
 
 
 class Source:
@@ -62,6 +63,10 @@ class Source:
         self._connection.settimeout(None)
         patience_ms = round(PATIENCE_S * 1000)
         self._connection.setsockopt(socket.IPPROTO_TCP, TCP_USER_TIMEOUT, patience_ms)
+        # Else the last piece of a round waits for the delayed ACK of the one before it (QEMU too).
+        self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        pace = round(CATCH_UP * self._plan.bandwidth_bytes_per_s)
+        self._connection.setsockopt(socket.SOL_SOCKET, SO_MAX_PACING_RATE, pace)
         left = self._plan.memory_bytes
         while True:
             left = self._round(left)

@@ -122,7 +122,7 @@ def test_only_a_tunnel_brings_an_address_to_the_other_path():
         ),
         (
             {"duration": "20 s"},
-            "duration: the migration and what comes after it take 21.2 s by the model, but the run "
+            "duration: the migration and what comes after it take 21.3 s by the model, but the run "
             "ends at 20 s",
         ),
         (

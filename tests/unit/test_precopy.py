@@ -32,6 +32,21 @@ def test_a_round_is_known_to_have_arrived_one_round_trip_later():
     assert with_rtt.stop_and_copy_s > without.stop_and_copy_s + 0.1
 
 
+def test_slow_start_is_made_up_for_by_a_long_round_only():
+    """At 8 MB/s and 100 ms the window is filled after 6 doublings; then 9 MB/s."""
+    long, short = (precopy(memory=size).predict(0.1).rounds[0] for size in (64 * MIB, 8 * MIB))
+    assert long[1] == pytest.approx(64 * MIB / 8e6 + 0.1)
+    assert short[1] == pytest.approx(0.6 + (8 * MIB - 63 * 14_480) / 9e6 + 0.1)
+    tiny = precopy(memory=3 * 14_480).predict(0.1).rounds[0]
+    assert tiny[1] == pytest.approx(0.2 + 0.1)
+
+
+def test_the_hosts_connect_first():
+    found = precopy().predict(0.1)
+    rounds_s = sum(seconds for _, seconds in found.rounds)
+    assert found.total_s == pytest.approx(0.1 + rounds_s + found.stop_and_copy_s)
+
+
 def test_what_is_written_twice_is_sent_once():
     assert precopy(dirty=1e9).left_bytes(10) == 64 * MIB
     assert precopy(dirty=1).left_bytes(1) == PAGE_BYTES

@@ -49,5 +49,7 @@ def test_rules_of_a_middlebox():
 def test_every_template_is_tested():
     assert sorted(path.name for path in TEMPLATES.iterdir()) == [
         "middlebox.nft.j2",
+        "middlebox_inspector6.nft.j2",
+        "middlebox_proxy.nft.j2",
         "squid.conf.j2",
     ]
