@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Configuration files from templates."""
 
+from xml.etree import ElementTree
+
 import jinja2
 import pytest
 
@@ -46,8 +48,21 @@ def test_rules_of_a_middlebox():
     assert text.count("{") == text.count("}")
 
 
+def test_description_of_a_virtualbox_machine():
+    """It names the file of its disk, and says how large that is."""
+    root = ElementTree.fromstring(render("box.ovf.j2", size_bytes=4096))
+    space = "{http://schemas.dmtf.org/ovf/envelope/1}"
+    [file], [disk] = root.iter(f"{space}File"), root.iter(f"{space}Disk")
+    assert file.get(f"{space}href") == "box-disk001.vmdk"
+    assert disk.get(f"{space}fileRef") == file.get(f"{space}id")
+    assert disk.get(f"{space}capacity") == "4096"
+
+
 def test_every_template_is_tested():
+    """The Vagrantfile is in test_vm_vagrant.py."""
     assert sorted(path.name for path in TEMPLATES.iterdir()) == [
+        "Vagrantfile.j2",
+        "box.ovf.j2",
         "middlebox.nft.j2",
         "middlebox_inspector6.nft.j2",
         "middlebox_proxy.nft.j2",

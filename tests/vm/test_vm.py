@@ -12,7 +12,9 @@ cat /proc/sys/net/mptcp/enabled
 for module in sch_netem sch_tbf openvswitch mac80211_hwsim; do
     sudo modprobe -n $module && echo $module
 done
-sudo sh -c 'command -v mn iperf3 squid mptcpize tcpdump python3 bpftool'
+for tool in mn iperf3 squid mptcpize tcpdump python3 bpftool; do
+    sudo which $tool
+done
 """
 
 CHOOSE = """\
