@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from scipy import stats
 
 from analysis import style
@@ -25,6 +26,8 @@ CONFIDENCE = 0.95
 # How long the machine took is no result.
 NO_METRICS = ("wall_s", "virtual_s")
 ROW_INCHES, LEAST_INCHES = 0.28, 1.6
+# Beyond this the axis is logarithmic, so that one wild number does not hide the others.
+LINEAR_PERCENT = 100.0
 LEAST_LEFT_INCHES, CHARACTER_INCHES = 0.3, 0.07
 Floats = npt.NDArray[np.float64]
 
@@ -159,6 +162,9 @@ def comparison_figure(
         axes.set_yticks(range(len(rows)), [_row_label(one) for one in rows])
         axes.set_ylim(len(rows) - 0.4, -0.6)
         axes.grid(axis="x", color=style.FAINT, alpha=0.25, linewidth=0.5)
+        if max((abs(edge) for edge in axes.get_xlim()), default=0) > LINEAR_PERCENT:
+            axes.set_xscale("symlog", linthresh=LINEAR_PERCENT)
+            axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:+.0f}" if x else "0"))
         axes.set_xlabel(f"difference (% of the mean on {names[0]})")
     return figure
 
