@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from testbed.cli.execute import carry_out_all, open_backend, open_results, run_path, write_page
+from testbed.cli.execute import (
+    bring_up,
+    carry_out_all,
+    open_backend,
+    open_results,
+    run_path,
+    write_page,
+)
 from testbed.cli.options import RunOptions, run_options
 from testbed.errors import SpecError
 from testbed.plan import PlannedRun
@@ -51,7 +58,7 @@ def compare_backends(file: Path, backends: str, options: RunOptions) -> None:
         return
     opened = [(name, open_backend(name)) for name in names]
     for _, backend in opened:
-        backend.up()  # both, before the first run
+        bring_up(backend, quiet=options.as_json)  # both, before the first run
     places = [
         _carry_out(experiment, runs, replace(options, backend=name), backend)
         for name, backend in opened
