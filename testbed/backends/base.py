@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testbed.target.machine import Finding
+
 Progress = Callable[[dict[str, Any]], None]
 Report = Callable[[str, float | None], None]
 
@@ -35,6 +37,10 @@ class Backend(ABC):
         Raises:
             PrerequisiteError: it cannot.
         """
+
+    def check(self) -> list[Finding]:
+        """Return what the machine has and lacks, in as far as nothing else looks at it."""
+        return []
 
     @abstractmethod
     def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:

@@ -17,7 +17,7 @@ from testbed.backends.target_code import target_code
 from testbed.errors import BackendError
 from testbed.rundir import read_json
 from testbed.target.confine import CODE, environment
-from testbed.target.machine import require_machine
+from testbed.target.machine import Finding, examine_machine, require_machine
 
 LOOK_S = 0.2
 BEYOND_S = 300.0
@@ -32,6 +32,10 @@ class HostBackend(Backend):
     def up(self) -> dict[str, Any]:
         """Refuse with everything that is missing."""
         return require_machine()
+
+    def check(self) -> list[Finding]:
+        """Return what this machine has and lacks."""
+        return examine_machine()
 
     def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Run in fresh namespaces and wait for the end."""

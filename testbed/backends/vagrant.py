@@ -18,6 +18,7 @@ from testbed.errors import BackendError, CommandError
 from testbed.lab.watch import Report
 from testbed.process import run
 from testbed.rundir import read_json
+from testbed.target.machine import Finding
 from testbed.vm import control
 from testbed.vm.machine import Connection, Machine, ssh_argv
 from testbed.vm.places import recorded_vm
@@ -51,6 +52,12 @@ class VagrantBackend(Backend):
         about = {"provider": machine.vm.provider, "processor": processor, "box": machine.vm.box}
         self._facts = {**self._ssh.up(), "virtual_machine": about}
         return self._facts
+
+    def check(self) -> list[Finding]:
+        """Return what the virtual machine has and lacks; it is brought up for that."""
+        self.up()
+        assert self._ssh is not None
+        return self._ssh.check()
 
     def run(self, run_dir: Path, seed: int, progress: Progress, cancelled: threading.Event) -> int:
         """Load what the run needs, carry it out over SSH, and unload it."""

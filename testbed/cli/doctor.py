@@ -8,6 +8,8 @@ from dataclasses import asdict
 
 import click
 
+from testbed.cli.execute import open_backend
+from testbed.cli.options import BACKEND
 from testbed.doctor import LAB, Check, Status, examine, is_ready
 from testbed.errors import PrerequisiteError
 
@@ -15,25 +17,44 @@ STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.MISSING: "bold re
 
 
 @click.command()
+@click.option(
+    "--backend",
+    type=BACKEND,
+    default=LAB,
+    show_default=True,
+    help="Whose needs to check: the lab's, this machine's own kernel, or a machine behind SSH.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-def doctor(as_json: bool) -> None:
-    """Check what this machine has for the testbed.
+def doctor(backend: str, as_json: bool) -> None:
+    """Check what this machine, or another one, has for the testbed.
 
-    Exits with 3 when the lab cannot run here.
+    Exits with 3 when the backend cannot run there.
+
+    Example: testbed doctor --backend ssh:root@192.0.2.1
     """
-    checks = examine()
-    ready = is_ready(checks)
+    checks = examine() if backend == LAB else _examine(backend)
+    ready = is_ready(checks, backend)
     if as_json:
-        record = {"backends": {LAB: ready}, "checks": [asdict(check) for check in checks]}
+        record = {"backends": {backend: ready}, "checks": [asdict(check) for check in checks]}
         click.echo(json.dumps(record, indent=2))
     else:
         _print_table(checks)
         for check in checks:
             if check.remedy:
                 click.echo(f"to mend {check.name}: {check.remedy}")
-        click.echo("the lab can run here" if ready else "the lab cannot run here yet")
+        subject = "the lab" if backend == LAB else "runs with the backend " + backend
+        click.echo(f"{subject} can run here" if ready else f"{subject} cannot run here yet")
     if not ready:
         sys.exit(PrerequisiteError.exit_code)
+
+
+def _examine(backend: str) -> list[Check]:
+    """Return the checks of a machine whose own kernel is to carry out runs."""
+    machine = open_backend(backend)
+    return [
+        Check(one.name, backend, Status(one.status), one.detail, one.remedy)
+        for one in machine.check()
+    ]
 
 
 def _print_table(checks: Sequence[Check]) -> None:

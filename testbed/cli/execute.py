@@ -40,10 +40,9 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
         _print_plan(experiment, runs, options)
         return
     backend = open_backend(options.backend)
-    bring_up(
-        backend, quiet=options.as_json
-    )  # before there is a folder of results that says nothing
-    results = _open_results(experiment, runs, options)
+    # Before there is a folder of results that says nothing.
+    bring_up(backend, quiet=options.as_json)
+    results = open_results(experiment, runs, options)
     folders = [run_path(run) for run in runs]
     if is_shuffled:
         random.Random(len(folders)).shuffle(folders)
@@ -82,7 +81,7 @@ def _ask_password(question: str) -> str:
     return answer
 
 
-def _open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> Path:
+def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> Path:
     """Make the results directory with everything that is known before the first run."""
     from testbed.plan import plan_hash
     from testbed.rundir import SPEC_FILE, new_results_dir, write_atomically, write_json
@@ -125,7 +124,7 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "
         click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
         raise
     codes = [end.exit_code for end in ends]
-    report = _write_overview(results, quiet=options.as_json)
+    report = write_page(results, quiet=options.as_json)
     summaries = [
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
@@ -177,7 +176,7 @@ def run_name(run: dict[str, Any]) -> str:
     return ", ".join([*values, f"seed {run['seed']}"])
 
 
-def _write_overview(results: Path, *, quiet: bool) -> Path | None:
+def write_page(results: Path, *, quiet: bool) -> Path | None:
     """Write the page; the runs are good without it, so a failure is only said."""
     from analysis.overview import write_overview
 

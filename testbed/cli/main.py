@@ -15,6 +15,7 @@ from testbed.errors import TestbedError
 # Modules are imported when their command is called: `testbed lab exec` must not wait for pandas.
 COMMANDS = {
     "analyze": "testbed.cli.analyze:analyze",
+    "compare-backends": "testbed.cli.compare_backends:compare_backends",
     "doctor": "testbed.cli.doctor:doctor",
     "grin": "testbed.cli.grin:grin",
     "kernel": "testbed.cli.kernel:kernel",

@@ -5,6 +5,7 @@ The machine has no lab_link for these runs, so the links are netem and tbf.
 """
 
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -110,6 +111,12 @@ def test_a_cancelled_run_leaves_nothing_behind(machine, run_dir, clean):
 
     with pytest.raises(Cancelled):
         carry_out(machine, run_dir, lambda report: cancelled.set(), cancelled)
+
+
+def test_a_run_that_takes_too_long_is_ended(machine, run_dir, clean):
+    hasty = replace(PATIENCE, beyond_s=-27)  # of 30 s
+    with pytest.raises(BackendError, match="the run took longer than 3 s and was ended"):
+        SshBackend(machine.target(), patience=hasty).run(run_dir, 1, lambda report: None, KEPT)
 
 
 def test_a_full_disk_on_the_machine_is_said(machine, run_dir, on_machine, clean):

@@ -5,6 +5,7 @@ import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -110,6 +111,9 @@ def test_no_command_is_a_question(call):
         (["nosuch"], "No such command 'nosuch'"),
         (["offload", "--nosuch"], "No such option"),
         (["offload", "--backend", "moon"], 'no backend "moon"'),
+        (["offload", "--backend", "ssh:-oX@h"], "no machine; write ssh:USER@HOST"),
+        (["compare-backends", "x.yaml", "--backends", "lab"], "is not two backends, such as lab"),
+        (["compare-backends", "x.yaml", "--backends", "lab,moon"], 'no backend "moon"'),
         (["offload", "--seed", "-1"], "-1 is not in the range"),
         (["offload", "--seed", "18446744073709551616"], "is not in the range"),
         (["lab", "exec"], "Missing argument 'COMMAND...'"),
@@ -366,9 +370,23 @@ def backend(monkeypatch):
 
     monkeypatch.setitem(BACKEND_KINDS, "lab", (lambda *_: FakeBackend(), ""))
     monkeypatch.setattr(FakeBackend, "status", 3)
-    monkeypatch.setattr("testbed.cli.execute._write_overview", page)
+    monkeypatch.setattr("testbed.cli.execute.write_page", page)
     monkeypatch.setattr("testbed.cli.judging.judges", judges)
     return FakeBackend
+
+
+def test_a_machine_that_nobody_reaches_is_one_sentence(call, tmp_path):
+    with socket.socket() as taken:  # bound, but nobody listens
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        result = call("offload", "--backend", f"ssh:root@127.0.0.1:{port}", "--out", str(tmp_path))
+
+    assert result.code == 1
+    assert result.err == (
+        f"testbed: 127.0.0.1:{port} cannot be reached: connection refused; is it on, and does its "
+        f"SSH server listen on port {port}?\n"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("out", "reason"), [("file", "is a file"), ("file/x", "not a directory")])

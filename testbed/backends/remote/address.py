@@ -15,7 +15,9 @@ CONFIG = "TESTBED_SSH_CONFIG"
 SYSTEM_KNOWN_HOSTS = Path("/etc/ssh/ssh_known_hosts")
 PORT = 22
 _ADDRESS = re.compile(
-    r"(?:(?P<user>[^@:\s/]+)@)?(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^@:\s/-][^@:\s/]*)(?::(?P<port>\d+))?"
+    r"(?:(?P<user>[^@:\s/-][^@:\s/]*)@)?"
+    r"(?P<host>\[[0-9A-Fa-f:.%\w]+\]|[^@:\s/-][^@:\s/]*)"
+    r"(?::(?P<port>\d+))?"
 )
 
 

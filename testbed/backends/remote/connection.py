@@ -262,13 +262,21 @@ def _named(target: SshTarget, *, is_open: bool = True) -> Iterator[None]:
         reason = str(error).rstrip(".").lower() or "the connection ended"
         raise ConnectionLost(f"the connection to {label} was lost: {reason}") from error
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = _reason(error)
         if is_open:
             raise ConnectionLost(f"the connection to {label} was lost: {reason}") from error
         raise ConnectionLost(
             f"{label} cannot be reached: {reason}; is it on, and does its SSH server listen on "
             f"port {target.port}?"
         ) from error
+
+
+def _reason(error: OSError) -> str:
+    """Say why a connection failed; of several addresses the first one counts."""
+    cause: Any = error
+    if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
+        cause = next(iter(error.errors.values()))
+    return (cause.strerror or str(cause)).lower()
 
 
 def _was_cut(error: Exception) -> bool:
