@@ -4,6 +4,7 @@
 import click
 
 from testbed.cli.execute import execute
+from testbed.cli.interference import is_asked, load_interference
 from testbed.cli.options import SEVERAL, RunOptions, flatten, run_options
 from testbed.lab.kernel import PROJECT_ROOT
 
@@ -16,7 +17,15 @@ DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
     "scenes",
     type=SEVERAL,
     multiple=True,
-    help="Scenes to run: insert, bypass, chain. May be repeated or take commas.  [default: all]",
+    help="Scenes to run: insert, bypass, chain (these by default), or interference alone. May be "
+    "repeated or take commas.",
+)
+@click.option(
+    "--behaviour",
+    "behaviours",
+    type=SEVERAL,
+    multiple=True,
+    help="Of --scene interference: what the middlebox does, such as nat.  [default: all]",
 )
 @click.option(
     "--old",
@@ -27,6 +36,7 @@ DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
 @run_options
 def middlebox(
     scenes: tuple[list[str], ...],
+    behaviours: tuple[list[str], ...],
     old: str | None,
     congestion_control: str | None,
     options: RunOptions,
@@ -34,14 +44,18 @@ def middlebox(
     """Lead a connection through a middlebox, or away from one, during a download.
 
     The client opens a subflow to an address of the middlebox, which translates it to the server,
-    and closes the direct one or makes it a backup.
+    and closes the direct one or makes it a backup. The scene interference is another experiment:
+    what becomes of a connection when a middlebox strips options, rewrites or splits segments.
 
     Example: testbed middlebox --scene insert,bypass --old backup --seeds 3
     """
     from testbed.spec.load import load_experiment
 
+    if is_asked(named := flatten(scenes), wanted := flatten(behaviours)):
+        execute(load_interference(named, wanted, old, congestion_control, options), options)
+        return
     asked = {
-        "matrix.mode": flatten(scenes) or None,
+        "matrix.mode": named or None,
         "workload.old": old,
         "tcp.congestion_control": congestion_control,
     }

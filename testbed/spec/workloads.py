@@ -167,6 +167,17 @@ class MiddleboxSpec(Section):
     end: PositiveDuration = Field(15.0, description="when the transfer ends")
 
 
+class InterferenceSpec(Section):
+    """A download past a middlebox that interferes with MPTCP; `mode` says how, such as `nat` or
+    `strip-capable-syn`."""
+
+    name: Literal["interference"]
+    size: Size = Field(1_000_000, description="of what is downloaded")
+    after: Size = Field(
+        300_000, description="payload that passes before something changes in mid-connection"
+    )
+
+
 WorkloadSpec = Annotated[
     DownloadSpec
     | BulkSpec
@@ -176,6 +187,7 @@ WorkloadSpec = Annotated[
     | AllToAllSpec
     | ShuffleSpec
     | MigrateSpec
-    | MiddleboxSpec,
+    | MiddleboxSpec
+    | InterferenceSpec,
     Field(discriminator="name"),
 ]
