@@ -3,6 +3,7 @@
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -57,6 +58,18 @@ def test_what_arrived(runs):
     assert lost["received_bytes"] > lost["sent_bytes"]
     assert lost["repeated_bytes"] > lost["sent_bytes"]
     assert runs[0]["control"]["repeated_bytes"] == 0
+
+
+def test_tshark_finds_the_checksums_of_what_the_middlebox_made_right(runs):
+    file = Path(runs[0]["coalesce"]["run_dir"]) / "raw" / "client.middlebox.pcap"
+    told = subprocess.run(
+        ["tshark", "-r", file, "-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE",
+         "-Y", "tcp.srcport == 7001", "-T", "fields", "-e", "ip.checksum.status",
+         "-e", "tcp.checksum.status"],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout.splitlines()  # fmt: skip
+    assert len(told) > 100
+    assert set(told) == {"1\t1"}
 
 
 def test_a_seed_gives_the_same_cells(runs):
