@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from analysis import interference_answer
 from analysis.cells import Cell
 from analysis.style import path_style
 from analysis.sweep import Sweep, brief, counted
@@ -45,6 +46,8 @@ def _cell_row(cell: Cell, paths: tuple[str, ...]) -> dict[str, Any]:
 def answer(sweep: Sweep) -> list[str]:
     """Return the result in sentences; each is there only if its numbers are."""
     found = [sweep.counts()]
+    if interference_answer.is_interference(sweep):
+        return found + interference_answer.answer(sweep)
     for sentences in (_goodputs, _downloads, _gaps, _shares):
         found += sentences(sweep)
     return found

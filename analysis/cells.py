@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from analysis.interference_words import BEHAVIOURS
 from analysis.style import (
     MODES,
     SCENES,
@@ -147,7 +148,7 @@ def _look(values: dict[str, str], place: int, count: int) -> ModeStyle:
 
 
 def _sort_key(keys: list[str]) -> Callable[[tuple[str, ...]], list[tuple[float, float, str]]]:
-    modes = [*MODES, *VARIANTS, *SCENES]
+    modes = [*MODES, *VARIANTS, *SCENES, *BEHAVIOURS]
 
     def one(key: str, text: str) -> tuple[float, float, str]:
         if key == "mode":

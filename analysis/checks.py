@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import (
     datacenter,
     datacenter_checks,
+    interference,
     link_checks,
     metrics,
     middlebox,
@@ -270,6 +271,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "migration": migration.check_migration,
     "model": migration.check_model,
     "middlebox": middlebox.check_middlebox,
+    "interference": interference.check_interference,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

@@ -12,7 +12,7 @@ from analysis.parse.headers import Addresses, parse_headers
 from analysis.parse.nft import parse_inspection
 from analysis.parse.places import Bytes, Records
 from analysis.parse.records import iter_records
-from analysis.parse.segments import wrapped_packets
+from analysis.parse.segment_routing import wrapped_packets
 
 # Every TCP packet over IPv4 at the interface, on its way in or out; `segments` is the list that it
 # is wrapped with, "" without one, and ip_bytes then counts what it is wrapped in.

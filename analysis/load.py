@@ -23,10 +23,12 @@ from analysis.packets import count_foreign, own_packets, packet_table
 from analysis.parse.blocks import block_rows, parse_blocks, receiving_nodes
 from analysis.parse.machine import MachineSample, parse_machine
 from analysis.parse.mptcp_events import parse_mptcp_events
+from analysis.parse.nfqueue import parse_queue
 from analysis.parse.nft import parse_nft
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
 from analysis.parse.reads import parse_reads
+from analysis.parse.segments import Seen, parse_segments
 from analysis.parse.ss import parse_ss
 from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
 from analysis.survey import Survey, Surveyor
@@ -108,6 +110,7 @@ class RunDirectory:
             blocks=self._blocks(),
             timers=self._timers(),
             machine=self._machine(),
+            passage=self._passage(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -295,7 +298,7 @@ class RunDirectory:
         parts = [tables.empty(tables.READ_COLUMNS)]
         workload = self.run.get("workload") or {}
         flows = workload["flows"] if workload.get("name") == "migrate" else []
-        if workload.get("name") == "middlebox":
+        if workload.get("name") in ("middlebox", "interference"):
             flows = [{"name": "download", "peer": workload["receiver"]}]
         for flow in flows:
             reads = self._read(f"migrate.{flow['name']}.reads.bin", parse_reads, None)
@@ -330,6 +333,22 @@ class RunDirectory:
         none = inspection.no_passages()
         captures = [one for one in self.run.get("captures", []) if one["node"] in nodes]
         return {one["node"]: self._read(one["file"], parse, none) for one in captures}
+
+    def _passage(self) -> dict[str, list[Seen]]:
+        """Read the segments on both sides of a middlebox that interferes."""
+        workload = self.run.get("workload") or {}
+        if workload.get("name") != "interference":
+            return {}
+        if workload["act"] is not None:
+            self._read("m.nfqueue.txt", parse_queue, 0)  # what it lacks is a problem of the run
+        port, none = workload["server"]["port"], list[Seen]()
+
+        def parse(raw: bytes) -> list[Seen]:
+            data = np.frombuffer(raw, dtype=np.uint8)
+            found = parse_segments(data, lambda one: port in (one.source_port, one.target_port))
+            return [Seen(seen.t_ns - self.start_ns, seen.segment) for seen in found]
+
+        return {side: self._read(file, parse, none) for side, file in workload["captures"].items()}
 
     def _blocks(self) -> pd.DataFrame | None:
         """Read the time-stamped blocks, if the workload recorded some."""

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis import (
     curves,
     datacenter_figures,
+    interference_figures,
     middlebox_figures,
     migration_figures,
     per_cell,
@@ -49,6 +50,7 @@ CAPTIONS = {
     "transfers": "What client and machine read during the migration, one run of each cell.",
     "migration_times": "How long the client got nothing, and how long the migration took.",
     "round_trips": "Round trip between machine and client before and after the move.",
+    "interference": "What becomes of MPTCP past an interfering middlebox, one row per behaviour.",
     "middleboxes": "What the middleboxes got to see of the connection, one run of each cell.",
     "application_latency": "Distribution of the latency of application blocks.",
 }
@@ -103,6 +105,10 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     """Yield the figures that there are data for, by the name of their file."""
     if any(is_datacenter(record.run) for record in results.records):
         yield from datacenter_figures.figures(results, sweep)
+        return
+    summaries = {record.name: record.summary for record in results.records}
+    if any("behaviour" in summary for summary in summaries.values()):
+        yield "interference", interference_figures.interference_figure(sweep, summaries)
         return
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")

@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from analysis import interference_answer
 from analysis.answer import answer, cell_table
 from analysis.runs import Results, RunRecord
 from analysis.style import path_style
@@ -101,6 +102,9 @@ def _template() -> Any:
 
 def cells_shown(sweep: Sweep) -> Table:
     """Return the table of cells with rounded numbers."""
+    if interference_answer.is_interference(sweep):
+        columns = [Column(*heading) for heading in interference_answer.HEADINGS]
+        return Table(columns, interference_answer.rows(sweep))
     numbers = cell_table(sweep)
     columns = [
         Column("Cell"), Column("Runs", "valid of all", True),

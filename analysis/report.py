@@ -25,6 +25,8 @@ from matplotlib.figure import Figure
 from analysis import (
     datacenter,
     datacenter_figures,
+    interference,
+    interference_run,
     metrics,
     middlebox,
     migration,
@@ -94,6 +96,8 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
 def _figure(frames: Frames, results: dict[str, pd.DataFrame], verdict: Verdict) -> Figure:
     if datacenter.is_datacenter(frames.run):
         return datacenter_figures.run_figure(frames, results["flows"], verdict.warning)
+    if interference.is_interference(frames):
+        return interference_run.run_figure(frames, verdict.warning)
     return plots.throughput_figure(frames, warning=verdict.warning)
 
 
@@ -189,6 +193,7 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         "wall_s": frames.manifest.get("wall_s"),
         **migration.summary(frames),
         **middlebox.summary(frames),
+        **interference.summary(frames),
     }
 
 

@@ -19,6 +19,10 @@ from testbed.errors import SpecError
 # Beside the statuses of manifest.json: a run without one is still running or was killed.
 UNFINISHED, NOT_STARTED = "unfinished", "not started"
 NUMBERS = ["virtual_s", "wall_s", "goodput_mbps", "download_s", "handover_gap_max_s"]
+# What only a run past an interfering middlebox has.
+INTERFERENCE_FACTS = ("behaviour", "outcome", "outcome_s", "transfer_s", "received_bytes",
+                      "sha256_ok")  # fmt: skip
+
 # What only a migration or a middlebox has.
 MIGRATION_NUMBERS = [
     "gap_s", "upload_gap_s", "settling_gap_s", "stop_and_copy_s", "migration_s",
@@ -116,6 +120,7 @@ class RunRecord:
             **{name: about.get(name, self.manifest.get(name)) for name in NUMBERS},
             **{name: about[name] for name in datacenter.NUMBERS if name in about},
             **{name: about[name] for name in MIGRATION_NUMBERS if name in about},
+            **{name: about[name] for name in INTERFERENCE_FACTS if "behaviour" in about},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
 

@@ -16,6 +16,7 @@ from pandas.api.types import union_categoricals
 from analysis.parse.machine import MachineSample
 from analysis.parse.mptcp import Event
 from analysis.parse.mptcp_events import PathEvent
+from analysis.parse.segments import Seen
 
 KEYS = ["run_id", "t_s", "host", "path", "subflow"]
 RX, TX = "rx", "tx"  # seen from the host of the path's address
@@ -124,6 +125,7 @@ class Frames:
         blocks: latency of each block of the application, where it was recorded.
         timers: how late the runner's timers were; machine: how busy the machine was; both in real
             time only.
+        passage: segments on the client's and on the server's side of an interfering middlebox.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -152,6 +154,7 @@ class Frames:
     blocks: pd.DataFrame | None = None
     timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))
     machine: list[MachineSample] = field(default_factory=list)
+    passage: dict[str, list[Seen]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.checks import CHECKS
+from analysis.interference import is_answer
 from analysis.load import load_run
 from analysis.reasons import Reason
 from analysis.tables import Frames
@@ -57,6 +58,7 @@ def judge(run_dir: Path) -> Verdict:
 
 def judge_frames(frames: Frames) -> Verdict:
     """Judge a run that has been read."""
-    reasons = tuple(reason for check in CHECKS.values() for reason in check(frames))
+    checks = [check for name, check in CHECKS.items() if not is_answer(frames, name)]
+    reasons = tuple(reason for check in checks for reason in check(frames))
     worst = max((LEVELS.index(reason.level) for reason in reasons), default=0)
     return Verdict(LEVELS[worst], reasons)

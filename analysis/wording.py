@@ -8,7 +8,8 @@ from analysis import ride, style
 COUPLED = ("lia", "olia", "balia", "wvegas", "coupled")
 WORKLOADS = {"bulk": "bulk transfer", "iperf3": "iperf3 transfer",
              "migrate": "migration of a virtual machine",
-             "middlebox": "download past middleboxes"}  # fmt: skip
+             "middlebox": "download past middleboxes",
+             "interference": "download past an interfering middlebox"}  # fmt: skip
 MAX_PATHS = 6  # that a figure can tell apart
 
 

@@ -73,19 +73,22 @@ def carry_out(
         PrerequisiteError: the backend cannot be used at all.
     """
     kernel = backend.up()
-    cancelled = threading.Event()
+    cancelled, are_handed_out = threading.Event(), threading.Event()
 
     def one(folder: str) -> RunEnd:
+        are_handed_out.wait()
         run = _Run(results / folder, backend, backend_name, kernel, judge)
         return run.carry_out(lambda report: progress(folder, report), cancelled)
 
     with futures.ThreadPoolExecutor(max_workers=jobs, thread_name_prefix="run") as pool:
         try:
-            # The user may interrupt as soon as the first one has begun.
+            # Ctrl-C in the middle of this would leave a thread that the pool does not know.
             waiting = [pool.submit(one, folder) for folder in folders]
+            are_handed_out.set()
             _wait(waiting)
         except BaseException:
             cancelled.set()
+            are_handed_out.set()
             pool.shutdown(cancel_futures=True)
             raise
         return [future.result() for future in waiting]

@@ -23,6 +23,7 @@ PARTS = (
     "emulation",
     "errors.py",
     "netlink",
+    "packet.py",
     "precopy.py",
     "process.py",
     "rundir.py",

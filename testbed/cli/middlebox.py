@@ -4,6 +4,7 @@
 import click
 
 from testbed.cli.execute import execute
+from testbed.cli.interference import is_asked, load_interference
 from testbed.cli.options import SEVERAL, RunOptions, flatten, run_options
 from testbed.lab.kernel import PROJECT_ROOT
 
@@ -16,8 +17,15 @@ DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
     "scenes",
     type=SEVERAL,
     multiple=True,
-    help="Scenes to run: insert, bypass, chain, srv6. May be repeated or take commas."
-    "  [default: all]",
+    help="Scenes to run: insert, bypass, chain, srv6 (these by default), or interference alone. "
+    "May be repeated or take commas.",
+)
+@click.option(
+    "--behaviour",
+    "behaviours",
+    type=SEVERAL,
+    multiple=True,
+    help="Of --scene interference: what the middlebox does, such as nat.  [default: all]",
 )
 @click.option(
     "--old",
@@ -34,6 +42,7 @@ DEFAULT_SPEC = PROJECT_ROOT / "experiments" / "middlebox.yaml"
 @run_options
 def middlebox(
     scenes: tuple[list[str], ...],
+    behaviours: tuple[list[str], ...],
     old: str | None,
     kind: str | None,
     congestion_control: str | None,
@@ -43,16 +52,20 @@ def middlebox(
 
     The client opens a subflow to an address of the middlebox, which translates it to the server,
     or to an address that a list of segments leads past it, and closes the direct one or makes it a
-    backup.
+    backup. The scene interference is another experiment: what becomes of a connection when a
+    middlebox strips options, rewrites or splits segments.
 
     Example: testbed middlebox --scene insert,bypass --old backup --seeds 3
     """
     from testbed.plan.middlebox import SCENES_OF
     from testbed.spec.load import load_experiment
 
+    if is_asked(named := flatten(scenes), wanted := flatten(behaviours)):
+        execute(load_interference(named, wanted, old, congestion_control, options), options)
+        return
     possible = list(SCENES_OF[kind]) if kind else None
     asked = {
-        "matrix.mode": flatten(scenes) or possible,
+        "matrix.mode": named or possible,
         "workload.old": old,
         "workload.middlebox": kind,
         "tcp.congestion_control": congestion_control,

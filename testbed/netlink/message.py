@@ -23,6 +23,7 @@ SOL_NETLINK = 270
 NETLINK_ADD_MEMBERSHIP = 1
 NETLINK_EXT_ACK = 11
 NLMSGERR_ATTR_MSG = 1
+SO_RCVBUFFORCE = 33
 
 HEADER = struct.Struct("=IHHII")
 ATTR_HEADER = struct.Struct("=HH")
@@ -184,6 +185,14 @@ class NetlinkSocket:
                     raise _refusal("list what was asked for", -error, body)
                 if kind in (NLMSG_DONE, NLMSG_ERROR):
                     return bytes(answer)
+
+    def tell(self, request: bytes) -> None:
+        """Send a request that is answered only if it is refused, among what is received."""
+        self._socket.send(request)
+
+    def make_room(self, size_bytes: int) -> None:
+        """Let so much wait until it is received, whatever the system's limit for others."""
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size_bytes)
 
     def join(self, group: int) -> None:
         """Receive what the kernel sends to a multicast group."""

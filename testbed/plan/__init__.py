@@ -27,6 +27,7 @@ from testbed.plan.events import (
     give_addresses,
     spec_changes,
 )
+from testbed.plan.interference import behaviour_of, interference_sysctls, interference_use
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.middlebox import middlebox_use, scene_of, watched_interfaces
 from testbed.plan.migrate import migration_use, variant_of
@@ -37,7 +38,7 @@ from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import MiddleboxSpec, MigrateSpec
+from testbed.spec.workloads import InterferenceSpec, MiddleboxSpec, MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -200,6 +201,8 @@ def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
         return migration_use(spec, plain)
     if isinstance(spec.workload, MiddleboxSpec):
         return middlebox_use(spec, plain)
+    if isinstance(spec.workload, InterferenceSpec):
+        return interference_use(spec, plain)
     return use_paths(spec.mode or FULL, now)
 
 
@@ -207,6 +210,8 @@ def _mode(spec: ExperimentSpec) -> str:
     """Return what figures call a run: its mode, or the variant of its migration."""
     if isinstance(spec.workload, MiddleboxSpec):
         return scene_of(spec)
+    if isinstance(spec.workload, InterferenceSpec):
+        return behaviour_of(spec).name
     return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
 
 
@@ -214,7 +219,7 @@ def _possible_use(
     spec: ExperimentSpec, manager: dict[str, Any] | None, plain: dict[str, Any]
 ) -> list[str]:
     """Return the paths that may carry data or not, as what happens in the run has it."""
-    if isinstance(spec.workload, MigrateSpec):
+    if isinstance(spec.workload, MigrateSpec | InterferenceSpec):
         return [path["name"] for path in plain["paths"]]
     return possible_use(manager, plain) if manager else []
 
@@ -291,7 +296,7 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
 
 def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return the sysctls of all nodes, and who manages the paths of one."""
-    found: dict[str, dict[str, Any]] = {"*": _buffers(spec)}
+    found: dict[str, dict[str, Any]] = {"*": _buffers(spec) | interference_sysctls(spec)}
     if manager is not None:
         found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
     return found

@@ -176,6 +176,17 @@ class MiddleboxSpec(Section):
     )
 
 
+class InterferenceSpec(Section):
+    """A download past a middlebox that interferes with MPTCP; `mode` says how, such as `nat` or
+    `strip-capable-syn`."""
+
+    name: Literal["interference"]
+    size: Size = Field(1_000_000, description="of what is downloaded")
+    after: Size = Field(
+        300_000, description="payload that passes before something changes in mid-connection"
+    )
+
+
 WorkloadSpec = Annotated[
     DownloadSpec
     | BulkSpec
@@ -185,6 +196,7 @@ WorkloadSpec = Annotated[
     | AllToAllSpec
     | ShuffleSpec
     | MigrateSpec
-    | MiddleboxSpec,
+    | MiddleboxSpec
+    | InterferenceSpec,
     Field(discriminator="name"),
 ]

@@ -9,6 +9,7 @@ from testbed.workloads.base import Workload
 WORKLOADS = {
     "bulk": "testbed.workloads.bulk:BulkWorkload",
     "download": "testbed.workloads.download:DownloadWorkload",
+    "interference": "testbed.workloads.interference:InterferenceWorkload",
     "iperf3": "testbed.workloads.iperf3:Iperf3Workload",
     "middlebox": "testbed.workloads.middlebox:MiddleboxWorkload",
     "migrate": "testbed.workloads.migrate:MigrateWorkload",

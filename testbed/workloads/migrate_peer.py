@@ -2,9 +2,9 @@
 """One end of a transfer of the workload `migrate`: python3 -m ... migrate_peer SPEC.json
 
 An end sends or receives, listens or connects. The content follows from a seed. A sender goes on
-until SIGUSR1 and then ends its stream; SIGTERM ends either of them where it is. Each writes how
-many bytes there were, their SHA-256 and how the connection ended; a receiver also writes a record
-`struct "<QI"` of Unix time in ns and bytes for each read.
+until SIGUSR1, or for "size_bytes", and then ends its stream; SIGTERM ends either of them where it
+is. Each writes how many bytes there were, their SHA-256 and how the connection ended; a receiver
+also writes a record `struct "<QI"` of Unix time in ns and bytes for each read.
 
 With "session", the other end of the connection is a proxy that keeps the stream when the machine
 moves: SIGUSR2 says that the address has changed, and both tell each other how far they are.
@@ -32,6 +32,7 @@ READ = struct.Struct("<QI")
 OFFSET = struct.Struct("<Q")
 CHUNK_BYTES = 64 << 10
 IPPROTO_MPTCP = 262
+ENDLESS = 1 << 62
 
 # Reads of 16 KB: 7 ms at 20 Mbit/s, which is how exact times are.
 WAKE_BYTES = 16 << 10
@@ -171,7 +172,7 @@ class Sender(Peer):
         """Send until it is asked to end, and wait until the receiver has closed."""
         assert self.connection is not None
         at = self._offset if self.spec["is_session"] else 0
-        for chunk in _chunks(self.spec["seed"], at):
+        for chunk in _chunks(self.spec["seed"], at, self.spec.get("size_bytes", ENDLESS)):
             if self.is_asked_to_end and at >= self.size:
                 break
             self.connection.sendall(chunk)
@@ -232,8 +233,8 @@ class Receiver(Peer):
         self.connection.sendall(OFFSET.pack(self.size))
 
 
-def _chunks(seed: int, first_byte: int) -> Iterator[bytes]:
-    for block in content.blocks(seed, 1 << 62, first_byte):
+def _chunks(seed: int, first_byte: int, size_bytes: int = ENDLESS) -> Iterator[bytes]:
+    for block in content.blocks(seed, size_bytes, first_byte):
         for at in range(0, len(block), CHUNK_BYTES):
             yield block[at : at + CHUNK_BYTES]
 

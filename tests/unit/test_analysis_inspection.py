@@ -10,7 +10,7 @@ import pytest
 from analysis import inspection
 from analysis.parse.nft import parse_inspection
 from analysis.parse.records import iter_records
-from analysis.parse.segments import wrapped_packets
+from analysis.parse.segment_routing import wrapped_packets
 from testbed.errors import RunInvalid
 from testbed.netlink.segment_routing import srh_of
 
