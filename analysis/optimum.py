@@ -2,9 +2,10 @@
 """The best that the same flows could get, were the core ideal: ports and spare cables limit them.
 
 `analysis/oracle.py` leaves out that a cable between neighbours is shared by what one of them sends
-by way of the other and what the other receives by way of it. Here each flow may split its rate in
-any way over pairs of a way out and a way in; neighbours have the cable between them besides. Rates
-are in NICs, the capacity of one port or cable.
+by way of the other and what the other receives by way of it; and it counts an uplink where a common
+neighbour of both ends forwards from cable to cable. Here each flow may split its rate in any way
+over pairs of a way out and a way in; neighbours have the cable between them besides. Rates are in
+NICs, the capacity of one port or cable.
 """
 
 from collections.abc import Iterator, Sequence

@@ -125,8 +125,8 @@ def test_links_are_busy_for_what_their_counters_say(frames):
     assert (found["spare_ports"], found["active_fraction"], found["cc"]) == (1, 0.5, "cubic")
 
 
-def with_pairs(*pairs, transport="mptcp"):
-    plan = planned()
+def with_pairs(*pairs, transport="mptcp", **values):
+    plan = planned(**values)
     flow = plan["workload"]["flows"][0]
     plan["workload"]["flows"] = [
         {**flow, "id": number, "client": a, "server": b, "transport": transport}
@@ -171,6 +171,14 @@ def test_tcp_has_one_port():
 )
 def test_the_optimum_counts_cables(pairs, rates):
     assert optimum_rates(with_pairs(*pairs)) == pytest.approx(rates)
+
+
+def test_common_neighbours_forward_from_cable_to_cable():
+    """Of four servers that are all connected, one reaches another over its switch and by three
+    ways of cables alone."""
+    network = {"name": "leaf_spine", "parameters": {"spare_ports": 3}}
+    plan = with_pairs(("h0", "h1"), topology=network)
+    assert optimum_rates(plan) == pytest.approx([4.0])
 
 
 def test_the_optimum_is_at_most_the_oracle_and_that_of_the_flow_level_model():
