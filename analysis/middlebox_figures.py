@@ -23,6 +23,7 @@ LINES: dict[str, tuple[str, str, Any]] = {
 
 LOG = "m1 log"
 LOG_EVERY = 10  # samples
+CHATTER_BYTES = 10_000
 
 
 def middlebox_figure(sweep: Sweep, seen: pd.DataFrame) -> Figure:
@@ -38,7 +39,8 @@ def middlebox_figure(sweep: Sweep, seen: pd.DataFrame) -> Figure:
              "both directions, and that reached the client.", *sweep.caveats()]  # fmt: skip
     with style.settings():
         handles = [Line2D([], [], color=colour, linestyle=line, label=label)
-                   for label, colour, line in LINES.values()]  # fmt: skip
+                   for link, (label, colour, line) in LINES.items()
+                   if _carried(seen, link)]  # fmt: skip
         if (seen["link"] == LOG).any():
             label = "logged by the inspector at m1"
             handles.append(Line2D([], [], color=LINES["m1"][1], linestyle="", marker="o",
@@ -59,10 +61,16 @@ def middlebox_figure(sweep: Sweep, seen: pd.DataFrame) -> Figure:
 def _draw(axes: Axes, seen: pd.DataFrame) -> None:
     for link, (_, colour, line) in LINES.items():
         rows = seen[seen["link"] == link]
-        if len(rows):
+        if _carried(seen, link):
             base = rows["delivered_bytes"].iloc[0]
             axes.plot(rows["t_s"], (rows["delivered_bytes"] - base) / 1e6, color=colour,
                       linestyle=line, linewidth=1.5, zorder=3)  # fmt: skip
     log = seen[seen["link"] == LOG][::LOG_EVERY]
     axes.plot(log["t_s"], log["delivered_bytes"] / 1e6, color=LINES["m1"][1], linestyle="",
               marker="o", markersize=3.5, zorder=4)  # fmt: skip
+
+
+def _carried(seen: pd.DataFrame, link: str) -> bool:
+    """Say whether anything but the network's own chatter passed a link."""
+    rows = seen.loc[seen["link"] == link, "delivered_bytes"]
+    return bool(len(rows) and rows.max() - rows.min() > CHATTER_BYTES)
