@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from analysis.style import (
-    MODES,
-    SCENES,
+    ALL_MODES,
     SPARE_COLOURS,
-    VARIANTS,
     ModeStyle,
     mode_style,
     ordered_style,
@@ -147,7 +145,7 @@ def _look(values: dict[str, str], place: int, count: int) -> ModeStyle:
 
 
 def _sort_key(keys: list[str]) -> Callable[[tuple[str, ...]], list[tuple[float, float, str]]]:
-    modes = [*MODES, *VARIANTS, *SCENES]
+    modes = [mode for table in ALL_MODES for mode in table]
 
     def one(key: str, text: str) -> tuple[float, float, str]:
         if key == "mode":

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import (
     datacenter,
     datacenter_checks,
+    fairness,
     link_checks,
     metrics,
     middlebox,
@@ -270,6 +271,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "migration": migration.check_migration,
     "model": migration.check_model,
     "middlebox": middlebox.check_middlebox,
+    "fairness": fairness.check_fairness,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis import (
     curves,
     datacenter_figures,
+    fairness_figures,
     middlebox_figures,
     migration_figures,
     per_cell,
@@ -38,6 +39,8 @@ GATHERED = (
     "handover_gaps",
     "flows",
     "link_use",
+    "fair_flows",
+    "path_rates",
 )  # tables that are kept for all runs together
 CAPTIONS = {
     "progress": "Download progress: how much the application had at each time.",
@@ -46,6 +49,7 @@ CAPTIONS = {
     "handover_gaps": "Handover gaps: the longest times without goodput around changes of coverage.",
     "bytes_per_path": "Which path brought how much of the application's bytes.",
     **datacenter_figures.CAPTIONS,
+    **fairness_figures.CAPTIONS,
     "transfers": "What client and machine read during the migration, one run of each cell.",
     "migration_times": "How long the client got nothing, and how long the migration took.",
     "round_trips": "Round trip between machine and client before and after the move.",
@@ -105,6 +109,11 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
         yield from datacenter_figures.figures(results, sweep)
         return
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
+    if "path_rates" in results.table_names():
+        yield from fairness_figures.figures(sweep)
+        if len(throughput):
+            yield "timelines", timelines.timelines_figure(sweep, throughput, {})
+        return
     gaps = results.gather("handover_gaps")
     if len(goodput):
         yield "progress", progress.progress_figure(sweep, goodput)

@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from analysis import (
     datacenter,
     datacenter_figures,
+    fairness,
     metrics,
     middlebox,
     migration,
@@ -106,6 +107,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     return {
         **blocks,
         **_migration_tables(frames, end_s),
+        **fairness.tables(frames),
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
@@ -189,6 +191,7 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         "wall_s": frames.manifest.get("wall_s"),
         **migration.summary(frames),
         **middlebox.summary(frames),
+        **fairness.summary(frames),
     }
 
 

@@ -4,6 +4,7 @@
 from testbed.topology import Topology
 from topologies.dual_homed_fat_tree import DualHomedFatTree
 from topologies.fat_tree import FatTree
+from topologies.judging import Judging
 from topologies.leaf_spine import LeafSpine
 from topologies.middlebox import Middlebox
 from topologies.underground import Underground
@@ -13,6 +14,7 @@ from topologies.wide_area import WideArea
 TOPOLOGIES: dict[str, type[Topology]] = {
     "dual_homed_fat_tree": DualHomedFatTree,
     "fat_tree": FatTree,
+    "judging": Judging,
     "leaf_spine": LeafSpine,
     "middlebox": Middlebox,
     "underground": Underground,

@@ -27,6 +27,7 @@ from testbed.plan.events import (
     give_addresses,
     spec_changes,
 )
+from testbed.plan.fairness import RIVALS, SYSCTLS, fairness_scene, fairness_use, shape_scene
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.middlebox import middlebox_use, scene_of, watched_interfaces
 from testbed.plan.migrate import migration_use, variant_of
@@ -37,7 +38,7 @@ from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import MiddleboxSpec, MigrateSpec
+from testbed.spec.workloads import FairnessSpec, MiddleboxSpec, MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -118,6 +119,8 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         PlanError: the experiment is well formed but cannot be carried out.
     """
     topology = build_topology(spec)
+    if isinstance(spec.workload, FairnessSpec):
+        shape_scene(spec, topology)
     changes = shape_links(topology, spec.links, folder, spec.duration)
     ride = make_ride(spec.ride, seed, spec.duration) if spec.ride else None
     is_synthetic = _make_3g(spec, topology, ride, seed, changes) if ride else False
@@ -200,11 +203,15 @@ def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
         return migration_use(spec, plain)
     if isinstance(spec.workload, MiddleboxSpec):
         return middlebox_use(spec, plain)
+    if isinstance(spec.workload, FairnessSpec):
+        return fairness_use(spec, plain)
     return use_paths(spec.mode or FULL, now)
 
 
 def _mode(spec: ExperimentSpec) -> str:
-    """Return what figures call a run: its mode, or the variant of its migration."""
+    """Return what figures call a run: its mode, its scene, or the variant of its migration."""
+    if isinstance(spec.workload, FairnessSpec):
+        return fairness_scene(spec)
     if isinstance(spec.workload, MiddleboxSpec):
         return scene_of(spec)
     return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
@@ -292,6 +299,8 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
 def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return the sysctls of all nodes, and who manages the paths of one."""
     found: dict[str, dict[str, Any]] = {"*": _buffers(spec)}
+    if isinstance(spec.workload, FairnessSpec):
+        found["*"] |= SYSCTLS
     if manager is not None:
         found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
     return found
@@ -312,7 +321,7 @@ DEFAULT_BUFFERS = {
 }
 
 
-def _buffers(spec: ExperimentSpec) -> dict[str, str]:
+def _buffers(spec: ExperimentSpec) -> dict[str, Any]:
     """Return the sysctls of TCP's buffers; the experiment says the greatest."""
     asked = dict(zip(DEFAULT_BUFFERS, (spec.tcp.receive_buffer, spec.tcp.send_buffer), strict=True))
     return {
@@ -368,6 +377,8 @@ def _interface(text: str, plain: dict[str, Any], paths: dict[str, Any]) -> dict[
 
 def _collectors(spec: ExperimentSpec, plain: dict[str, Any]) -> dict[str, Any]:
     ends = {end for path in plain["paths"] for end in (path["node"], path["to"])}
+    if isinstance(spec.workload, FairnessSpec):
+        ends |= {*RIVALS}
     nodes = [node["name"] for node in plain["nodes"] if node["name"] in ends]
     return {
         "ss": {"nodes": nodes, "interval_s": spec.collectors.ss_interval},

@@ -6,6 +6,7 @@ from typing import Any
 
 from testbed import content
 from testbed.errors import PlanError
+from testbed.plan.fairness import plan_fairness
 from testbed.plan.middlebox import plan_middlebox
 from testbed.plan.migrate import plan_migration
 from testbed.plan.modes import Use
@@ -136,6 +137,7 @@ PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, An
     "iperf3": _iperf3,
     "migrate": plan_migration,
     "middlebox": plan_middlebox,
+    "fairness": plan_fairness,
 }
 
 
