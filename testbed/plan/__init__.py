@@ -16,6 +16,7 @@ from testbed.plan.datacenter import (
     datacenter_limits,
     ecmp_sysctls,
     is_datacenter,
+    mark_queues,
     memory_factor,
     plan_traffic,
     use_datacenter,
@@ -180,6 +181,7 @@ def _plan_datacenter(
         plain = {**plain, "endpoints": {}}
     changes += spec_changes(spec.events, plain)
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
+    mark_queues(spec, plain, changes)
     _seed_losses(plain, changes, seed)
     return {
         **_head(spec, plain, use.transport, seed),
