@@ -35,6 +35,10 @@ FAST_BPS, DEEP_BYTES = 200_000_000, 5_000_000
 # Flows go on a little longer than is measured, so that none ends before the last mark.
 MARGIN_S = 0.5
 
+# Half of what the kernel makes of it. A buffer that grows with the flow holds MPTCP back while one
+# subflow waits for the other, and then congestion control is not what is measured.
+RECEIVE_BYTES = 8 << 20
+
 # MPTCP lets a subflow wait while data that it gave to a slower one are on their way. After such a
 # pause TCP would start slowly, which is the scheduler's doing and not congestion control's.
 SYSCTLS = {"net.ipv4.tcp_slow_start_after_idle": 0}
@@ -186,6 +190,7 @@ def _flow(
         "direction": "up",
         "transport": transport,
         "congestion_control": control,
+        "receive_buffer_bytes": RECEIVE_BYTES,
         "start_s": start_s,
         "duration_s": round(end_s - start_s + MARGIN_S, 6),
     }
