@@ -22,7 +22,7 @@ from analysis.fairness import (
     TWO_BOTTLENECKS,
 )
 from analysis.layout import Grid, Texts, draw_frame
-from analysis.sweep import Sweep
+from analysis.sweep import Sweep, counted, numbers
 
 CAPTIONS = {
     "mptcp_share": "MPTCP's share of one bottleneck, by congestion control.",
@@ -71,8 +71,8 @@ def share_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
                Line2D([], [], color=style.MUTED, linestyle="--", label="as two connections"),
                Line2D([], [], label="a run", **POINT)]  # fmt: skip
     with style.settings():
-        texts = Texts("Share of one bottleneck that MPTCP takes from TCP", sweep.subtitle(), notes,
-                      handles)  # fmt: skip
+        texts = Texts("Share of one bottleneck that MPTCP takes from TCP",
+                      _subtitle(sweep, runs), notes, handles)  # fmt: skip
         figure, [[axes]] = draw_frame(texts, Grid(3.2))
         axes.axhspan(100 * low, 100 * high, color="#009E73", alpha=0.18, linewidth=0)
         axes.axhline(100 * FAIR_SHARE, color=style.INK, linewidth=1)
@@ -103,7 +103,7 @@ def lossy_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
                Line2D([], [], label="a run", **POINT)]  # fmt: skip
     with style.settings():
         texts = Texts("Two paths that lose packets: MPTCP against TCP on the better one",
-                      sweep.subtitle(), notes, handles)  # fmt: skip
+                      _subtitle(sweep, runs), notes, handles)  # fmt: skip
         figure, [[axes]] = draw_frame(texts, Grid(3.2))
         alone = [float(runs[f"tcp_{path}_mbps"].mean()) for path in PATHS]
         for at, rate in enumerate(alone):
@@ -134,7 +134,7 @@ def congested_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
                Line2D([], [], label="a run", **POINT)]  # fmt: skip
     with style.settings():
         texts = Texts("A congested path: does MPTCP leave it to those who have no other?",
-                      sweep.subtitle(), notes, handles)  # fmt: skip
+                      _subtitle(sweep, runs), notes, handles)  # fmt: skip
         figure, [[axes]] = draw_frame(texts, Grid(3.2))
         names = _names(sweep, runs)
         columns = (("congested_path_mbps", PATHS["second"][0]), ("tcp_second_mbps", TCP_COLOUR))
@@ -148,6 +148,16 @@ def congested_figure(sweep: Sweep, runs: pd.DataFrame) -> Figure:
         _finish(axes, names, "goodput of all users (Mbit/s)")
         axes.set_ylim(0, axes.get_ylim()[1] * 1.08)
     return figure
+
+
+def _subtitle(sweep: Sweep, runs: pd.DataFrame) -> str:
+    """Return how many runs a figure shows, and on what they ran; its axis names the controls."""
+    facts = sweep.facts
+    parts = [f"n = {counted(len(runs), 'usable run')}", f"seeds {numbers(runs['seed'])}",
+             f"TCP: {', '.join(sorted(set(runs['rival'])))}",
+             f"backend {', '.join(facts.backends) or '?'}",
+             f"Linux {', '.join(facts.kernels) or '?'}"]  # fmt: skip
+    return "  \u00b7  ".join(parts)
 
 
 def _best(runs: pd.DataFrame) -> float:

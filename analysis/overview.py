@@ -108,12 +108,10 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if any(is_datacenter(record.run) for record in results.records):
         yield from datacenter_figures.figures(results, sweep)
         return
-    goodput, throughput = results.gather("goodput"), results.gather("throughput")
     if "path_rates" in results.table_names():
         yield from fairness_figures.figures(sweep)
-        if len(throughput):
-            yield "timelines", timelines.timelines_figure(sweep, throughput, {})
         return
+    goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")
     if len(goodput):
         yield "progress", progress.progress_figure(sweep, goodput)
