@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis import interference_answer
 from analysis.cells import Cell
+from analysis.fairness import RATES, judgements
 from analysis.style import path_style
 from analysis.sweep import Sweep, brief, counted
 
@@ -34,6 +35,8 @@ def _cell_row(cell: Cell, paths: tuple[str, ...]) -> dict[str, Any]:
         "finished": int(runs["download_s"].notna().sum()),
         "handover_gap_max_s": runs["handover_gap_max_s"].astype("float64").max(),
     }
+    if "mptcp_share" in runs:
+        row |= {name: runs[name].astype("float64").mean() for name in RATES}
     for path in paths:
         column = f"bytes_{path}"
         known = runs[column].astype("float64") if column in runs else pd.Series(dtype=float)
@@ -48,6 +51,8 @@ def answer(sweep: Sweep) -> list[str]:
     found = [sweep.counts()]
     if interference_answer.is_interference(sweep):
         return found + interference_answer.answer(sweep)
+    if fair := judgements(sweep.usable):
+        return found + fair  # the scenes have little else in common
     for sentences in (_goodputs, _downloads, _gaps, _shares):
         found += sentences(sweep)
     return found

@@ -9,10 +9,8 @@ import pandas as pd
 
 from analysis.interference_words import BEHAVIOURS
 from analysis.style import (
-    MODES,
-    SCENES,
+    ALL_MODES,
     SPARE_COLOURS,
-    VARIANTS,
     ModeStyle,
     mode_style,
     ordered_style,
@@ -148,7 +146,7 @@ def _look(values: dict[str, str], place: int, count: int) -> ModeStyle:
 
 
 def _sort_key(keys: list[str]) -> Callable[[tuple[str, ...]], list[tuple[float, float, str]]]:
-    modes = [*MODES, *VARIANTS, *SCENES, *BEHAVIOURS]
+    modes = [*(mode for table in ALL_MODES for mode in table), *BEHAVIOURS]
 
     def one(key: str, text: str) -> tuple[float, float, str]:
         if key == "mode":

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import (
     datacenter,
     datacenter_checks,
+    fairness,
     interference,
     link_checks,
     metrics,
@@ -272,6 +273,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "model": migration.check_model,
     "middlebox": middlebox.check_middlebox,
     "interference": interference.check_interference,
+    "fairness": fairness.check_fairness,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

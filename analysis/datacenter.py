@@ -14,6 +14,7 @@ from analysis.oracle import Demand, max_min
 from analysis.tables import Frames
 
 BITS, MEGA = 8, 1e6
+MARKED_COUNTER = "TcpExtTCPDeliveredCE"
 IDLE_FRACTION = 0.01  # of the time; a link that is busy for less is idle
 FLOW_COLUMNS = {
     "run_id": "str",
@@ -37,7 +38,7 @@ Run = dict[str, Any]
 NUMBERS = (
     "spare_ports", "active_fraction", "cc", "subflows", "transport", "rate_mbps", "goodput_nic",
     "oracle_nic", "optimum_nic", "lender_goodput_nic", "fairness", "core_busy_fraction",
-    "core_idle_fraction", "dropped_packets",
+    "core_idle_fraction", "dropped_packets", "marked_packets",
 )  # fmt: skip
 
 
@@ -198,7 +199,14 @@ def summary(frames: Frames, flows: pd.DataFrame, use: pd.DataFrame) -> dict[str,
         "core_busy_fraction": float(core.mean()) if len(core) else None,
         "core_idle_fraction": float((core < IDLE_FRACTION).mean()) if len(core) else None,
         "dropped_packets": int(use["dropped_packets"].sum()),
+        "marked_packets": _marked_packets(frames),
     }
+
+
+def _marked_packets(frames: Frames) -> int:
+    """Return how many packets that the senders know to have arrived had been marked (ECN)."""
+    rows = frames.counters[frames.counters["counter"].astype("str") == MARKED_COUNTER]
+    return int(rows["delta"].sum())
 
 
 def jain_index(values: "pd.Series[float]") -> float | None:

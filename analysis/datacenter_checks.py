@@ -67,7 +67,10 @@ def check_controls(frames: Frames) -> list[Reason]:
         return []
     rows = frames.sockets[frames.sockets["congestion_control"] != ""]
     if rows.empty:
-        return [invalid("congestion_control", "no socket was sampled, so none is known to use it")]
+        message = (
+            "no socket was sampled, so none is known to use it; shorten collectors.ss_interval"
+        )
+        return [invalid("congestion_control", message)]
     wrong = rows[rows["congestion_control"] != asked]
     names = sorted({f"{row.congestion_control} on {row.host}" for row in wrong.itertuples()})
     if not names:

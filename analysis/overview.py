@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from analysis import (
     curves,
     datacenter_figures,
+    fairness_figures,
     interference_figures,
     middlebox_figures,
     migration_figures,
@@ -39,6 +40,8 @@ GATHERED = (
     "handover_gaps",
     "flows",
     "link_use",
+    "fair_flows",
+    "path_rates",
 )  # tables that are kept for all runs together
 CAPTIONS = {
     "progress": "Download progress: how much the application had at each time.",
@@ -47,6 +50,7 @@ CAPTIONS = {
     "handover_gaps": "Handover gaps: the longest times without goodput around changes of coverage.",
     "bytes_per_path": "Which path brought how much of the application's bytes.",
     **datacenter_figures.CAPTIONS,
+    **fairness_figures.CAPTIONS,
     "transfers": "What client and machine read during the migration, one run of each cell.",
     "migration_times": "How long the client got nothing, and how long the migration took.",
     "round_trips": "Round trip between machine and client before and after the move.",
@@ -109,6 +113,9 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     summaries = {record.name: record.summary for record in results.records}
     if any("behaviour" in summary for summary in summaries.values()):
         yield "interference", interference_figures.interference_figure(sweep, summaries)
+        return
+    if "path_rates" in results.table_names():
+        yield from fairness_figures.figures(sweep)
         return
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")

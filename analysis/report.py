@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from analysis import (
     datacenter,
     datacenter_figures,
+    fairness,
     interference,
     interference_run,
     metrics,
@@ -110,6 +111,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
     return {
         **blocks,
         **_migration_tables(frames, end_s),
+        **fairness.tables(frames),
         "events": frames.events,
         "subflows": frames.subflows,
         "sockets": frames.sockets,
@@ -194,6 +196,7 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         **migration.summary(frames),
         **middlebox.summary(frames),
         **interference.summary(frames),
+        **fairness.summary(frames),
     }
 
 

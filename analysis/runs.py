@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis import datacenter
+from analysis import datacenter, fairness
 from testbed.errors import SpecError
 
 # Beside the statuses of manifest.json: a run without one is still running or was killed.
@@ -121,6 +121,7 @@ class RunRecord:
             **{name: about[name] for name in datacenter.NUMBERS if name in about},
             **{name: about[name] for name in MIGRATION_NUMBERS if name in about},
             **{name: about[name] for name in INTERFERENCE_FACTS if "behaviour" in about},
+            **{name: about[name] for name in fairness.NUMBERS if name in about},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
 

@@ -67,6 +67,12 @@ SCENES = {
     "chain": ModeStyle("through two middleboxes", "#E69F00", (0, (4, 1.6)), "^"),
     "srv6": ModeStyle("through a middlebox by segments", "#009E73", (0, (5, 1, 1, 1)), "s"),
 }
+# Of the judging cases of congestion control, where colours tell congestion controls apart.
+JUDGING = {
+    "bottleneck": ModeStyle("one bottleneck", "#0072B2", "-", "o"),
+    "loss-rtt": ModeStyle("two lossy paths", "#E69F00", (0, (8, 1.2)), "D"),
+    "two-bottlenecks": ModeStyle("a congested path", "#CC79A7", (0, (4, 1.6)), "^"),
+}
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
@@ -97,9 +103,12 @@ def settings() -> AbstractContextManager[None]:
     return mpl.rc_context({**default, **RC})
 
 
+ALL_MODES = (MODES, VARIANTS, SCENES, JUDGING)
+
+
 def mode_style(mode: str) -> ModeStyle | None:
     """Return the style of a mode, a variant or a scene; None if it is in no table."""
-    return MODES.get(mode) or VARIANTS.get(mode) or SCENES.get(mode)
+    return next((table[mode] for table in ALL_MODES if mode in table), None)
 
 
 def ordered_style(label: str, place: int, count: int) -> ModeStyle:

@@ -33,6 +33,8 @@ def task(run: dict[str, Any], has_size: bool = True) -> str:
     if pattern := workload.get("pattern"):
         hosts = run["topology"]["datacenter"]["hosts"]
         return f"{str(pattern).replace('_', ' ')} traffic among {len(hosts)} servers"
+    if "scene" in workload and workload.get("name") == "bulk":
+        return "MPTCP beside TCP"
     name = str(workload.get("name") or "run")
     return WORKLOADS.get(name, name) + (f" of {size / 1e6:.3g} MB" if size else "")
 

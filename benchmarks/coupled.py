@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Are LIA, OLIA and BALIA as fair, and as quick to leave a bad path, as their papers say?
 
-python -m benchmarks.coupled [--seeds N] [--kernel FILE] [--queues]
+python -m benchmarks.coupled [--seeds N] [--queues]
+
+Calls `testbed fairness`; docs/fairness.md says what its numbers are.
 """
 
 import argparse
@@ -9,130 +11,106 @@ import json
 import statistics
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 TESTBED = Path(sys.executable).with_name("testbed")
-ROOT = Path(__file__).parents[1]
 COUPLED = ("lia", "olia", "balia")
 ALL = ("reno", *COUPLED)
 SEEDS = 5
+RTTS_MS, BDPS = (10, 20, 30, 40, 60, 80), (0.5, 1, 2)
+BOTTLENECK_MBPS = 20
 
-Found = list[dict[str, Any]]
+Runs = list[dict[str, Any]]
 
 
-class Lab:
-    """Runs scenarios, each in a lab of its own.
-
-    Args:
-        kernel: a kernel file; None: the one of this checkout.
-        seeds: how many runs of each.
-    """
-
-    def __init__(self, kernel: str | None, seeds: int) -> None:
-        self._kernel = ["--kernel", kernel] if kernel else []
-        self._seeds = range(1, seeds + 1)
-
-    def runs(self, scenario: str, congestion_control: str) -> list[Found]:
-        """Return the subflows of every run."""
-        return [self._run(scenario, congestion_control, seed) for seed in self._seeds]
-
-    def _run(self, scenario: str, congestion_control: str, seed: int) -> Found:
-        argv = [str(TESTBED), "lab", "exec", *self._kernel, "--seed", str(seed), "--"]
-        argv += [sys.executable, "-m", "benchmarks.coupled_run", scenario, congestion_control]
+def measure(seeds: int, controls: Iterable[str], *arguments: str) -> dict[str, Runs]:
+    """Return the valid runs of `testbed fairness`, by congestion control."""
+    argv = [TESTBED, "fairness", "--json", "--seeds", str(seeds), "--cc", ",".join(controls)]
+    with tempfile.TemporaryDirectory() as out:
         done = subprocess.run(
-            [*argv, str(seed)],
-            cwd=ROOT,
+            [*argv, "--out", out, *arguments],
             stdout=subprocess.PIPE,
             stdin=subprocess.DEVNULL,
-            check=True,
+            check=True,  # also of what makes a run invalid
         )
-        return list(json.loads(done.stdout))
+    found: dict[str, Runs] = {}
+    for run in json.loads(done.stdout)["runs"]:
+        found.setdefault(run["cc"], []).append(run)
+    return found
 
 
-def mbps(found: Found, host: str, source: str = "") -> float:
-    """Return the rate of a host's subflows, or of those that start at one address."""
-    return sum(
-        float(one["mbps"]) for one in found if one["host"] == host and source in ("", one["source"])
-    )
-
-
-def share(found: Found) -> float:
-    """Return which part of all traffic is the MPTCP host's, in percent."""
-    multi, single = mbps(found, "multi"), mbps(found, "single")
-    return 100 * multi / (multi + single)
-
-
-def spread(values: Iterable[float]) -> str:
-    """Return the mean, the smallest and the largest."""
-    found = list(values)
+def spread(runs: Runs, name: str, scale: float = 1) -> str:
+    """Return the mean, the smallest and the largest of a number."""
+    found = [scale * run[name] for run in runs]
     return f"{statistics.mean(found):6.2f} ({min(found):.2f} to {max(found):.2f})"
 
 
-def shares(lab: Lab, title: str, scenario: str, names: Iterable[str]) -> None:
-    """Print the MPTCP host's share of one bottleneck."""
+def shares(seeds: int, title: str, controls: Iterable[str], *arguments: str) -> None:
+    """Print MPTCP's share of one bottleneck."""
     print(f"\n{title}: share of the MPTCP connection in %")
-    for name in names:
-        print(f"  {name:6} {spread(map(share, lab.runs(scenario, name)))}", flush=True)
+    for name, runs in measure(seeds, controls, "--scene", "bottleneck", *arguments).items():
+        print(f"  {name:6} {spread(runs, 'mptcp_share', 100)}", flush=True)
 
 
-def totals(lab: Lab, scenario: str, name: str) -> list[float]:
-    """Return what all connections got together in each run."""
-    runs = lab.runs(scenario, name)
-    return [mbps(found, "multi") + mbps(found, "single") for found in runs]
-
-
-def losses_and_delays(lab: Lab) -> None:
+def losses_and_delays(seeds: int) -> None:
     """Print what two lossy paths give together, against the better one."""
     print("\n4 % of loss at 10 ms, 1 % at 100 ms: Mbit/s")
-    single = {rtt: totals(lab, scenario, "reno") for rtt, scenario in ALONE.items()}
-    for rtt, found in single.items():
-        print(f"  TCP Reno at {rtt}: {spread(found)}")
-    best = max(statistics.mean(found) for found in single.values())
-    for name in ALL:
-        found = totals(lab, "lossy", name)
-        of_best = 100 * statistics.mean(found) / best
-        print(f"  {name:6} {spread(found)}, {of_best:.0f} % of the better path", flush=True)
+    found = measure(seeds, ALL, "--scene", "loss-rtt")
+    for name, path in (("10 ms", "first"), ("100 ms", "second")):
+        together = [run for runs in found.values() for run in runs]
+        print(f"  TCP Reno at {name}: {spread(together, f'tcp_{path}_mbps')}")
+    for name, runs in found.items():
+        part = statistics.mean(run["of_best_path"] for run in runs)
+        print(f"  {name:6} {spread(runs, 'mptcp_mbps')}, {part:.0%} of the better path", flush=True)
 
 
-ALONE = {"10 ms": "alone-10-0.04", "100 ms": "alone-100-0.01"}
-SECOND_PATH = "10.0.2.2"
-
-
-def congested_path(lab: Lab, private_mbps: int) -> None:
+def congested_path(seeds: int, private_mbps: int) -> None:
     """Print how much is sent over a path that TCP users need more."""
     print(
         f"\n5 MPTCP users with {private_mbps} Mbit/s of their own, "
         "5 Mbit/s shared with 5 TCP users: Mbit/s on the shared path"
     )
-    for name in ALL:
-        runs = lab.runs(f"private-{private_mbps}", name)
+    link = f"links.first.up={{rate: {private_mbps} Mbit/s, queue: 80 ms}}"
+    for name, runs in measure(seeds, ALL, "--scene", "two-bottlenecks", "--set", link).items():
         print(
-            f"  {name:6} MPTCP {spread(mbps(found, 'multi', SECOND_PATH) for found in runs)}"
-            f"  TCP {spread(mbps(found, 'single') for found in runs)}",
+            f"  {name:6} MPTCP {spread(runs, 'congested_path_mbps')}"
+            f"  TCP {spread(runs, 'tcp_second_mbps')}",
             flush=True,
         )
+
+
+def bottleneck(rtt_ms: float, bdp: float) -> list[str]:
+    """Return the arguments for another round trip and queue of the bottleneck."""
+    queue = f"queue: {rtt_ms * bdp:g} ms, rate: {BOTTLENECK_MBPS} Mbit/s"
+    return ["--set", f"links.shared={{one_way_delay: {rtt_ms / 2:g} ms, up: {{{queue}}}}}"]
+
+
+def even_losses(loss: float) -> list[str]:
+    """Return the arguments for random loss instead of a queue: all packets are equal."""
+    way = f"{{rate: 200 Mbit/s, queue: 5 MB, loss: {loss}}}"
+    return ["--set", f"links.shared.up={way}", "--measured", "240s", "--set", "duration=300 s"]
 
 
 def main() -> None:
     """Print all tables."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--kernel")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--queues", action="store_true", help="sweep round trip and queue")
     options = parser.parse_args(sys.argv[1:] if sys.argv[0].endswith("coupled.py") else [])
-    lab = Lab(options.kernel, options.seeds)
-    shares(lab, "20 Mbit/s, RTT 40 ms, queue of 1 BDP", "shared-40-1", ALL)
-    shares(lab, "random loss of 0.1 %, RTT 40 ms", "even-0.001", ALL)
-    losses_and_delays(lab)
-    congested_path(lab, 10)
-    congested_path(lab, 5)
+    seeds = options.seeds
+    shares(seeds, f"{BOTTLENECK_MBPS} Mbit/s, RTT 40 ms, queue of 1 BDP", ALL)
+    shares(seeds, "random loss of 0.1 %, RTT 40 ms", ALL, *even_losses(0.001))
+    losses_and_delays(seeds)
+    congested_path(seeds, 10)
+    congested_path(seeds, 5)
     if options.queues:
-        for rtt_ms in (10, 20, 30, 40, 60, 80):
-            for bdp in (0.5, 1, 2):
-                title = f"20 Mbit/s, RTT {rtt_ms} ms, queue of {bdp} BDP"
-                shares(lab, title, f"shared-{rtt_ms}-{bdp}", COUPLED)
+        for rtt_ms in RTTS_MS:
+            for bdp in BDPS:
+                title = f"{BOTTLENECK_MBPS} Mbit/s, RTT {rtt_ms} ms, queue of {bdp} BDP"
+                shares(seeds, title, COUPLED, *bottleneck(rtt_ms, bdp))
 
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from testbed.emulation.memory import OWN_KERNEL, fix_memory
 from testbed.emulation.mptcp import (
     MultipathClient,
     add_endpoints,
+    allow_control,
     check_known,
     set_limits,
     sysctls,
@@ -110,6 +111,7 @@ class Run:
         wanted = {**asked, "*": sysctls(mptcp) | asked.get("*", {})}
         if OWN_KERNEL in os.environ:
             fix_memory(self._plan.get("memory_factor", 1))
+            allow_control(mptcp["congestion_control"])
         self._network = Network(topology, wanted)
         self._network.build()
         set_limits(self._network.nodes, mptcp["limits"])

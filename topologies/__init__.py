@@ -5,6 +5,7 @@ from testbed.topology import Topology
 from topologies.dual_homed_fat_tree import DualHomedFatTree
 from topologies.fat_tree import FatTree
 from topologies.interference import Interference
+from topologies.judging import Judging
 from topologies.leaf_spine import LeafSpine
 from topologies.middlebox import Middlebox
 from topologies.underground import Underground
@@ -15,6 +16,7 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "dual_homed_fat_tree": DualHomedFatTree,
     "fat_tree": FatTree,
     "interference": Interference,
+    "judging": Judging,
     "leaf_spine": LeafSpine,
     "middlebox": Middlebox,
     "underground": Underground,

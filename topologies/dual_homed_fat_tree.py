@@ -31,6 +31,7 @@ class DualHomedFatTree(Datacenter):
         spare_ports: int = 0,
         subflows: int = 1,
         nic_queues: bool = False,
+        mark_packets: int = 20,
     ) -> None:
         """Add switches, servers and routes.
 
@@ -41,12 +42,19 @@ class DualHomedFatTree(Datacenter):
             spare_ports: of each server, wired to neighbours at the same switches.
             subflows: of a connection at least; each pair of ports has as many as the others.
             nic_queues: whether a server's port queues what it sends itself, as a NIC does.
+            mark_packets: queue beyond which packets are marked, if congestion control needs it.
         """
         check_k(k, 4)
         if oversubscription < 1:
             raise PlanError(f"oversubscription is {oversubscription}; it is 1 or more")
         self.prepare(
-            rate or default_rate(k), one_way_delay, queue_packets, spare_ports, subflows, nic_queues
+            rate or default_rate(k),
+            one_way_delay,
+            queue_packets,
+            spare_ports,
+            subflows,
+            nic_queues,
+            mark_packets,
         )
         half = k // 2
         for pod in range(k):

@@ -30,6 +30,7 @@ class LeafSpine(Datacenter):
         spare_ports: int = 0,
         subflows: int = 1,
         nic_queues: bool = False,
+        mark_packets: int = 20,
     ) -> None:
         """Add switches, servers and routes.
 
@@ -40,13 +41,16 @@ class LeafSpine(Datacenter):
             spare_ports: of each server, wired to neighbours in the rack.
             subflows: of a connection at least; each pair of ports has as many as the others.
             nic_queues: whether a server's port queues what it sends itself, as a NIC does.
+            mark_packets: queue beyond which packets are marked, if congestion control needs it.
         """
         for name, count in (("leaves", leaves), ("spines", spines)):
             if count < 1:
                 raise PlanError(f"{name} is {count}; it is 1 or more")
         if servers_per_leaf < 1 or leaves * servers_per_leaf < 2:
             raise PlanError("a network has at least two servers; ask for more per leaf")
-        self.prepare(rate, one_way_delay, queue_packets, spare_ports, subflows, nic_queues)
+        self.prepare(
+            rate, one_way_delay, queue_packets, spare_ports, subflows, nic_queues, mark_packets
+        )
         racks = [
             self.add_rack(f"l{number}", divmod(number, 256), servers_per_leaf)
             for number in range(leaves)

@@ -30,6 +30,7 @@ class Vl2(Datacenter):
         spare_ports: int = 0,
         subflows: int = 1,
         nic_queues: bool = False,
+        mark_packets: int = 20,
     ) -> None:
         """Add switches, servers and routes.
 
@@ -41,6 +42,7 @@ class Vl2(Datacenter):
             spare_ports: of each server, wired to neighbours in the rack.
             subflows: of a connection at least; each pair of ports has as many as the others.
             nic_queues: whether a server's port queues what it sends itself, as a NIC does.
+            mark_packets: queue beyond which packets are marked, if congestion control needs it.
         """
         if ports < 2 or ports % 2:
             raise PlanError(f"ports is {ports}; a VL2 switch has an even number of them")
@@ -50,7 +52,9 @@ class Vl2(Datacenter):
         ):
             if count < 1:
                 raise PlanError(f"{name} is {count}; it is 1 or more")
-        self.prepare(rate, one_way_delay, queue_packets, spare_ports, subflows, nic_queues)
+        self.prepare(
+            rate, one_way_delay, queue_packets, spare_ports, subflows, nic_queues, mark_packets
+        )
         racks = [
             self.add_rack(f"t{number}", divmod(number, 256), servers_per_rack)
             for number in range(ports * ports // 4)

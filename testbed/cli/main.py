@@ -17,6 +17,7 @@ COMMANDS = {
     "analyze": "testbed.cli.analyze:analyze",
     "compare-backends": "testbed.cli.compare_backends:compare_backends",
     "doctor": "testbed.cli.doctor:doctor",
+    "fairness": "testbed.cli.fairness:fairness",
     "grin": "testbed.cli.grin:grin",
     "kernel": "testbed.cli.kernel:kernel",
     "lab": "testbed.cli.lab:lab",

@@ -3,7 +3,7 @@
 
 from typing import Any
 
-from testbed.emulation.namespace import knows_sysctl, read_sysctl
+from testbed.emulation.namespace import knows_sysctl, read_sysctl, write_sysctl
 from testbed.emulation.network import Network, Node
 from testbed.errors import BackendError, PrerequisiteError
 from testbed.netlink import route
@@ -12,6 +12,7 @@ from testbed.netlink.mptcp import Endpoint, PathManager
 FIRST_TABLE = 100
 RULE_PRIORITY = 100
 ANYWHERE = "0.0.0.0"
+ALLOWED_CONTROLS = "net.ipv4.tcp_allowed_congestion_control"
 
 # The path manager's greatest limits so far are 8 (Linux 6.12) and 64 (7.3).
 PROBED_LIMITS = (255, 64, 32, 16, 8, 4, 2)
@@ -44,6 +45,16 @@ def _path_manager_sysctl(name: str) -> dict[str, Any]:
     if knows_sysctl(PATH_MANAGER) or not knows_sysctl(PATH_MANAGER_TYPE):
         return {PATH_MANAGER: name}
     return {PATH_MANAGER_TYPE: PATH_MANAGER_TYPES[name]}
+
+
+def allow_control(name: str) -> None:
+    """Let namespaces have a congestion control as their default.
+
+    The kernel restricts some, such as dctcp, to the first namespace.
+    """
+    allowed = read_sysctl(ALLOWED_CONTROLS).split()
+    if name not in allowed:
+        write_sysctl(ALLOWED_CONTROLS, " ".join([*allowed, name]))
 
 
 class MultipathClient:

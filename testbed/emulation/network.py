@@ -11,6 +11,7 @@ import socket
 from typing import Any
 
 from testbed.emulation.links import LinkKind, find_link_kind
+from testbed.emulation.marking import mark_queue
 from testbed.emulation.namespace import enter_new_namespace, returning, write_sysctl
 from testbed.emulation.node import Node as Node
 from testbed.emulation.node import make_nodes
@@ -64,6 +65,15 @@ class Network:
             self._start(link)
         for node in self.nodes.values():
             node.rtnl.flush()
+        self._mark()
+
+    def _mark(self) -> None:
+        """Let the queues mark packets whose description says so."""
+        for (name, direction), (node, index) in self.queues.items():
+            way = self.links[name][direction]
+            if way.get("mark_bytes") is not None:
+                with node.namespace.inside():
+                    mark_queue(index, way["rate_bps"], way["queue_bytes"], way["mark_bytes"])
 
     def _connect(self) -> None:
         """Make all links from an empty namespace, whose socket reaches into all others.

@@ -7,7 +7,8 @@ from typing import Any
 from testbed.fluid.case import MPTCP, TCP, FluidCase
 
 # What a topology of the emulation takes and the model has no use for, or elsewhere.
-NOT_OURS = ("rate", "one_way_delay", "queue_packets", "nic_queues", "spare_ports", "subflows")
+NOT_OURS = ("rate", "one_way_delay", "queue_packets", "nic_queues", "mark_packets", "spare_ports",
+            "subflows")  # fmt: skip
 VARIED = "topology.parameters."
 MTU_BYTES = 1500
 IP_AND_TCP_BYTES = 20 + 20 + 12  # with timestamps

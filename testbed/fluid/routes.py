@@ -3,8 +3,9 @@
 
 A server leaves by a port of its own, or over a spare cable and a neighbour's port, and is reached
 likewise; of a neighbour only the first port is used. Each pair of such a way out and a way in is a
-cross path. Where the two meet at one server (the neighbour on the way out is the other end, or a
-neighbour of both forwards), cables are the whole way: a server has routes to its neighbours.
+cross path. Where the two meet at one server (the neighbour on the way out is the other end, that on
+the way in is the sender, or a neighbour of both forwards), cables are the whole way: a server has
+routes to its neighbours.
 """
 
 from dataclasses import dataclass, replace
@@ -91,7 +92,10 @@ def cross_paths(fabric: Fabric, spare: Spare, source: Ints, destination: Ints) -
     start_relay, end_relay = out.relay[:, i], into.relay[:, j]
     out_cable, in_cable = out.cable[:, i], into.cable[:, j]
     at_end = start_relay == destination[:, None]
-    meets = at_end | (start_relay == end_relay)
+    # A sender that forwards for the other end has the cable to it as its only route.
+    by_start = end_relay == source[:, None]
+    meets = at_end | by_start | (start_relay == end_relay)
+    out_cable = np.where(by_start & ~at_end, NONE, out_cable)
     in_cable = np.where(at_end, NONE, in_cable)
     start, end = out.rack[:, i], into.rack[:, j]
     return CrossPaths(
@@ -104,7 +108,7 @@ def cross_paths(fabric: Fabric, spare: Spare, source: Ints, destination: Ints) -
         end=np.where(meets, start, end),
         meets=meets,
         leaves_by_end=at_end,
-        comes_by_start=end_relay == source[:, None],
+        comes_by_start=by_start,
         way_out=i,
         way_in=j,
     )

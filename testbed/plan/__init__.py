@@ -16,6 +16,7 @@ from testbed.plan.datacenter import (
     datacenter_limits,
     ecmp_sysctls,
     is_datacenter,
+    mark_queues,
     memory_factor,
     plan_traffic,
     use_datacenter,
@@ -27,6 +28,7 @@ from testbed.plan.events import (
     give_addresses,
     spec_changes,
 )
+from testbed.plan.fairness import RIVALS, SYSCTLS, fairness_scene, fairness_use, shape_scene
 from testbed.plan.interference import behaviour_of, interference_sysctls, interference_use
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
 from testbed.plan.middlebox import middlebox_use, scene_of, watched_interfaces
@@ -38,7 +40,7 @@ from testbed.plan.topologies import find_topology
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import InterferenceSpec, MiddleboxSpec, MigrateSpec
+from testbed.spec.workloads import FairnessSpec, InterferenceSpec, MiddleboxSpec, MigrateSpec
 from testbed.topology import Topology, near_miss
 
 RUN_SCHEMA = 2
@@ -119,6 +121,8 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         PlanError: the experiment is well formed but cannot be carried out.
     """
     topology = build_topology(spec)
+    if isinstance(spec.workload, FairnessSpec):
+        shape_scene(spec, topology)
     changes = shape_links(topology, spec.links, folder, spec.duration)
     ride = make_ride(spec.ride, seed, spec.duration) if spec.ride else None
     is_synthetic = _make_3g(spec, topology, ride, seed, changes) if ride else False
@@ -178,6 +182,7 @@ def _plan_datacenter(
         plain = {**plain, "endpoints": {}}
     changes += spec_changes(spec.events, plain)
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
+    mark_queues(spec, plain, changes)
     _seed_losses(plain, changes, seed)
     return {
         **_head(spec, plain, use.transport, seed),
@@ -203,11 +208,15 @@ def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
         return middlebox_use(spec, plain)
     if isinstance(spec.workload, InterferenceSpec):
         return interference_use(spec, plain)
+    if isinstance(spec.workload, FairnessSpec):
+        return fairness_use(spec, plain)
     return use_paths(spec.mode or FULL, now)
 
 
 def _mode(spec: ExperimentSpec) -> str:
-    """Return what figures call a run: its mode, or the variant of its migration."""
+    """Return what figures call a run: its mode, its scene, or the variant of its migration."""
+    if isinstance(spec.workload, FairnessSpec):
+        return fairness_scene(spec)
     if isinstance(spec.workload, MiddleboxSpec):
         return scene_of(spec)
     if isinstance(spec.workload, InterferenceSpec):
@@ -297,6 +306,8 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
 def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
     """Return the sysctls of all nodes, and who manages the paths of one."""
     found: dict[str, dict[str, Any]] = {"*": _buffers(spec) | interference_sysctls(spec)}
+    if isinstance(spec.workload, FairnessSpec):
+        found["*"] |= SYSCTLS
     if manager is not None:
         found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
     return found
@@ -317,7 +328,7 @@ DEFAULT_BUFFERS = {
 }
 
 
-def _buffers(spec: ExperimentSpec) -> dict[str, str]:
+def _buffers(spec: ExperimentSpec) -> dict[str, Any]:
     """Return the sysctls of TCP's buffers; the experiment says the greatest."""
     asked = dict(zip(DEFAULT_BUFFERS, (spec.tcp.receive_buffer, spec.tcp.send_buffer), strict=True))
     return {
@@ -373,6 +384,8 @@ def _interface(text: str, plain: dict[str, Any], paths: dict[str, Any]) -> dict[
 
 def _collectors(spec: ExperimentSpec, plain: dict[str, Any]) -> dict[str, Any]:
     ends = {end for path in plain["paths"] for end in (path["node"], path["to"])}
+    if isinstance(spec.workload, FairnessSpec):
+        ends |= {*RIVALS}
     nodes = [node["name"] for node in plain["nodes"] if node["name"] in ends]
     return {
         "ss": {"nodes": nodes, "interval_s": spec.collectors.ss_interval},

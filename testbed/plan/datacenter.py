@@ -34,6 +34,9 @@ ECMP_SYSCTLS = {
 }
 HASH_SEED = "net.ipv4.fib_multipath_hash_seed"
 
+# Congestion controls that are nothing of themselves without queues that mark packets (RFC 8257).
+NEEDS_MARKS = ("dctcp",)
+
 
 @dataclass(frozen=True)
 class DatacenterUse:
@@ -76,6 +79,30 @@ def check_datacenter(spec: ExperimentSpec) -> None:
     for key, is_asked in (("ride", spec.ride), ("mptcp.endpoints", spec.mptcp.endpoints)):
         if is_asked:
             raise PlanError(f"{key}: {spec.topology_name} has no client whose paths could have any")
+
+
+def mark_queues(spec: ExperimentSpec, plain: dict[str, Any], changes: list[dict[str, Any]]) -> None:
+    """Let every queue mark packets if the congestion control needs that.
+
+    What marks follows a queue by its rate and limit, so these must stay as they are.
+
+    Raises:
+        PlanError: they do not.
+    """
+    control, about = spec.tcp.congestion_control, plain["datacenter"]
+    if control not in NEEDS_MARKS:
+        return
+    changed = {change["link"] for change in changes if "link" in change}
+    for link in plain["links"]:
+        for way in (link["a_to_b"], link["b_to_a"]):
+            is_constant = way["rate_bps"] and way["queue_bytes"] and not way["trace"]
+            if not is_constant or way["loss_fraction"] or link["name"] in changed:
+                raise PlanError(
+                    f"tcp.congestion_control: {control} needs queues that mark packets, which are "
+                    f'there for links of constant rate without random loss only, and "'
+                    f'{link["name"]}" is none'
+                )
+            way["mark_bytes"] = about["mark_bytes"] * way["rate_bps"] // about["nic_bps"]
 
 
 def plan_traffic(
@@ -187,10 +214,16 @@ def _hash_seed(node: str, seed: int) -> int:
 
 
 def datacenter_collectors(spec: ExperimentSpec, plain: dict[str, Any]) -> dict[str, Any]:
-    """Return what is recorded of all servers: sockets now and then, counters, links."""
+    """Return what is recorded of all servers: sockets, counters, links.
+
+    Flows of a size may be over soon, so their sockets are sampled often; others now and then.
+    """
     nodes = list(plain["datacenter"]["hosts"])
+    interval_s = spec.collectors.ss_interval
+    if not getattr(spec.workload, "size", None):
+        interval_s = max(interval_s, spec.duration / 4)
     return {
-        "ss": {"nodes": nodes, "interval_s": max(spec.collectors.ss_interval, spec.duration / 4)},
+        "ss": {"nodes": nodes, "interval_s": interval_s},
         "ss_text": {"nodes": []},
         "nstat": {"nodes": nodes},
         "mptcp_events": {"nodes": []},

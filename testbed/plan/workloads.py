@@ -6,6 +6,7 @@ from typing import Any
 
 from testbed import content
 from testbed.errors import PlanError
+from testbed.plan.fairness import plan_fairness
 from testbed.plan.interference import plan_interference
 from testbed.plan.middlebox import plan_middlebox
 from testbed.plan.migrate import plan_migration
@@ -138,6 +139,7 @@ PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, An
     "migrate": plan_migration,
     "middlebox": plan_middlebox,
     "interference": plan_interference,
+    "fairness": plan_fairness,
 }
 
 

@@ -187,6 +187,23 @@ class InterferenceSpec(Section):
     )
 
 
+class FairnessSpec(Section):
+    """MPTCP connections of two subflows beside TCP connections of other hosts, all to one server;
+    `mode` says in which network: `bottleneck`, `loss-rtt`, `two-bottlenecks`."""
+
+    name: Literal["fairness"]
+    rival: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")] = Field(
+        "reno", description="congestion control of the TCP connections"
+    )
+    stagger: Duration = Field(1.0, description="each flow starts at a random time until this")
+    warm_up: PositiveDuration | None = Field(
+        None, description="left out of the numbers; default: 15 s, or 30 s for `two-bottlenecks`"
+    )
+    measured: PositiveDuration | None = Field(
+        None, description="how long is measured; default: 60 s, 120 s or 90 s, by the scene"
+    )
+
+
 WorkloadSpec = Annotated[
     DownloadSpec
     | BulkSpec
@@ -197,6 +214,7 @@ WorkloadSpec = Annotated[
     | ShuffleSpec
     | MigrateSpec
     | MiddleboxSpec
-    | InterferenceSpec,
+    | InterferenceSpec
+    | FairnessSpec,
     Field(discriminator="name"),
 ]

@@ -101,7 +101,7 @@ class Datacenter(Topology):
         self.nic_bps = 0
         self._core: list[str] = []
         self._given_routes: dict[str, list[dict[str, Any]]] = {}
-        self._subflows = self._spare_ports = 0
+        self._subflows = self._spare_ports = self._mark_packets = 0
         self._cable = Direction()
         super().__init__(*args, **parameters)
 
@@ -113,6 +113,7 @@ class Datacenter(Topology):
         spare_ports: int,
         subflows: int,
         nic_queues: bool,
+        mark_packets: int,
     ) -> None:
         """Note what all cables and servers have in common.
 
@@ -124,6 +125,7 @@ class Datacenter(Topology):
             subflows: of a connection at least; each pair of ports has as many as the others.
             nic_queues: whether a server's own port queues what it sends, so that TCP's small
                 queues hold it back; else the queue is at the far end of the cable.
+            mark_packets: queue beyond which packets are marked, if congestion control needs it.
 
         Raises:
             PlanError: one of them is wrong.
@@ -132,11 +134,14 @@ class Datacenter(Topology):
             raise PlanError(f"subflows is {subflows}; a connection has at least 1")
         if queue_packets < 1:
             raise PlanError(f"queue_packets is {queue_packets}; a queue holds at least 1")
+        if mark_packets < 1:
+            raise PlanError(f"mark_packets is {mark_packets}; the least queue that marks is 1")
         try:
             self.nic_bps, delay_s = parse_rate(rate), parse_duration(one_way_delay)
         except SpecError as error:
             raise PlanError(f"topology.parameters: {error}") from error
         self._spare_ports, self._subflows = spare_ports, subflows
+        self._mark_packets = mark_packets
         size = queue_packets * PACKET_BYTES
         self._cable = Direction(self.nic_bps, delay_s, size, is_at_sender=nic_queues)
 
@@ -274,6 +279,7 @@ class Datacenter(Topology):
                 "nic_bps": self.nic_bps,
                 "spare_ports": self._spare_ports,
                 "subflows": self._subflows,
+                "mark_bytes": self._mark_packets * PACKET_BYTES,
                 "hosts": {name: self._host(name) for name in self.server_ports},
                 "core_links": self._core,
             },
