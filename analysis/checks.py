@@ -19,6 +19,7 @@ from analysis import (
     migration,
     real_time,
     ride,
+    wifi,
 )
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
@@ -270,6 +271,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "migration": migration.check_migration,
     "model": migration.check_model,
     "middlebox": middlebox.check_middlebox,
+    "wifi": wifi.check_wifi,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

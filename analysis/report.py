@@ -31,6 +31,7 @@ from analysis import (
     plots,
     ride,
     wording,
+    wifi,
 )
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
@@ -126,6 +127,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "coverage_use": metrics.coverage_use(frames.data, ride.coverages(frames.run), end_s),
         "round_trip_times": metrics.round_trip_times(frames.sockets),
         "retransmissions": metrics.retransmissions(frames.sockets),
+        **wifi.tables(frames, end_s),
     }
 
 
@@ -189,6 +191,7 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         "wall_s": frames.manifest.get("wall_s"),
         **migration.summary(frames),
         **middlebox.summary(frames),
+        **wifi.summary(frames),
     }
 
 

@@ -124,6 +124,7 @@ class Frames:
         blocks: latency of each block of the application, where it was recorded.
         timers: how late the runner's timers were; machine: how busy the machine was; both in real
             time only.
+        wifi: of a run among access points: "gate", "probes", "asked", "packets", "drained".
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -152,6 +153,7 @@ class Frames:
     blocks: pd.DataFrame | None = None
     timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))
     machine: list[MachineSample] = field(default_factory=list)
+    wifi: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 
