@@ -20,6 +20,7 @@ from analysis import (
     per_cell,
     progress,
     timelines,
+    wifi_figures,
 )
 from analysis.answer import cell_table
 from analysis.datacenter import is_datacenter
@@ -50,6 +51,7 @@ CAPTIONS = {
     "migration_times": "How long the client got nothing, and how long the migration took.",
     "round_trips": "Round trip between machine and client before and after the move.",
     "middleboxes": "What the middleboxes got to see of the connection, one run of each cell.",
+    **wifi_figures.CAPTIONS,
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -104,6 +106,7 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if any(is_datacenter(record.run) for record in results.records):
         yield from datacenter_figures.figures(results, sweep)
         return
+    yield from wifi_figures.figures(results, sweep)
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")
     if len(goodput):

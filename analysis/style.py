@@ -67,6 +67,16 @@ SCENES = {
     "chain": ModeStyle("through two middleboxes", "#E69F00", (0, (4, 1.6)), "^"),
     "srv6": ModeStyle("through a middlebox by segments", "#009E73", (0, (5, 1, 1, 1)), "s"),
 }
+# Of a station among access points: dashed is one at a time.
+POLICIES = {
+    "tcp-ap1": ModeStyle("TCP, AP 1", "#0072B2", (0, (1, 1.2)), "v"),
+    "tcp-ap2": ModeStyle("TCP, AP 2", "#E69F00", (0, (4, 1.6)), "^"),
+    "single-ap": ModeStyle("MPTCP, one AP until it is lost", "#777777", (0, (5, 1, 1, 1)), "s"),
+    "fast-handover": ModeStyle("MPTCP, next AP before the last", "#56B4E9", (0, (8, 1.2)), "D"),
+    "two-nic": ModeStyle("MPTCP, two NICs", "#009E73", "-", "o"),
+    "one-nic": ModeStyle("MPTCP, one NIC by turns", "#CC79A7", "-", "P"),
+    "all-aps": ModeStyle("MPTCP, one NIC on all APs", "#D55E00", "-", "X"),
+}
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
@@ -98,8 +108,8 @@ def settings() -> AbstractContextManager[None]:
 
 
 def mode_style(mode: str) -> ModeStyle | None:
-    """Return the style of a mode, a variant or a scene; None if it is in no table."""
-    return MODES.get(mode) or VARIANTS.get(mode) or SCENES.get(mode)
+    """Return the style of a mode, variant, scene or policy; None if it is in no table."""
+    return MODES.get(mode) or VARIANTS.get(mode) or SCENES.get(mode) or POLICIES.get(mode)
 
 
 def ordered_style(label: str, place: int, count: int) -> ModeStyle:

@@ -25,6 +25,7 @@ HEADER_BYTES = {"tcp": 52, "mptcp": 72, "udp": 28}
 LOST = ("dropped_full", "dropped_loss", "dropped_down")
 # What arrives has been served while the link was open; counters and captures are that exact.
 EXACT_S = 1e-4
+RTO_WINDOW_S = 1.0
 
 
 def is_wifi_run(frames: Frames) -> bool:
@@ -162,6 +163,14 @@ def switch_losses(frames: Frames) -> int | None:
     return int(given - frames.captures["captured"].sum())
 
 
+def rto_s(frames: Frames, at_s: float) -> float | None:
+    """Return the longest retransmission timeout of a subflow that was in use before a time."""
+    rows = frames.sockets[(frames.sockets["subflow"] >= 0) & frames.sockets["is_subflow"]]
+    is_near = (rows["t_s"] > at_s - RTO_WINDOW_S) & (rows["t_s"] <= at_s)
+    timeouts = rows[is_near & (rows["backoff"].fillna(0) == 0) & (rows["host"] == "server")]
+    return float(timeouts["rto_ms"].max()) / 1e3 if len(timeouts) else None
+
+
 def summary(frames: Frames) -> dict[str, Any]:
     """Return the run in a few numbers; {} for a run without access points."""
     if not is_wifi_run(frames):
@@ -180,6 +189,7 @@ def summary(frames: Frames) -> dict[str, Any]:
         "oracle_mbps": oracle_mbps(run),
         "gap_max_s": gap.length_s,
         "gap_start_s": gap.start_s,
+        "rto_at_gap_s": rto_s(frames, gap.start_s),
         "expected_gap_s": expected_gap_s(run),
         "rtt_added_ms_mean": float(added.mean()) if len(added) else None,
         "rtt_added_ms_max": float(added.max()) if len(added) else None,

@@ -17,6 +17,7 @@ NAMES = (
     "fluid",
     "grin",
     "migrate",
+    "wifi",
 )
 
 

@@ -68,7 +68,8 @@ class Changer:
 
     def address_back(self, change: dict[str, Any]) -> None:
         """Give the client an address on a path again."""
-        self._client.address_back(change["path"], change["address"])
+        flags = tuple(change["flags"]) if "flags" in change else None
+        self._client.address_back(change["path"], change["address"], flags)
 
     def endpoint_add(self, change: dict[str, Any]) -> None:
         """Add an MPTCP endpoint for a path."""

@@ -9,6 +9,7 @@ from testbed.plan.links import queue_bytes
 from testbed.plan.modes import Use
 from testbed.plan.wifi_air import Air
 from testbed.plan.wifi_policy import (
+    GIVEN_UP,
     SINGLE_AP,
     SLOTTED,
     TCP,
@@ -101,7 +102,7 @@ def plan_radio(spec: ExperimentSpec, seed: int) -> Radio:
         "policy_numbers": {
             **{
                 f"{key}_s": getattr(wifi.joining, key)
-                for key in ("detection", "scan", "association", "dhcp", "window")
+                for key in ("detection", "scan", "association", "dhcp", "window", "drain")
             },
             "hysteresis_beacons": wifi.joining.hysteresis,
             "margin_db": wifi.joining.margin,
@@ -195,17 +196,22 @@ def radio_use(radio: Radio) -> Use:
     at_start = [f"{c['nic']}-{c['ap']}" for c in changes if c["at_s"] == 0 and c["is_on"]]
     if policy.startswith(TCP):
         return Use("tcp", at_start=at_start, first_path=at_start[0])
-    events = [
-        {
-            "at_s": change["at_s"],
-            "change": "address_back" if change["is_on"] else "address_gone",
-            "path": f"{change['nic']}-{change['ap']}",
-        }
-        for change in changes
-        if change["at_s"] > 0
-    ]
+    drain_s = radio["policy_numbers"]["drain_s"]
+    events = [event for one in changes if one["at_s"] > 0 for event in _path_events(one, drain_s)]
     flags = {path: ["subflow"] for path in paths}
     return Use("mptcp", flags=flags, at_start=at_start, events=events)
+
+
+def _path_events(change: dict[str, Any], drain_s: float) -> list[dict[str, Any]]:
+    """Return what an association does to its path: one that is given up is a backup before."""
+    at_s, path = change["at_s"], {"path": f"{change['nic']}-{change['ap']}"}
+    if change["is_on"]:
+        return [{"at_s": at_s, "change": "address_back", **path, "flags": ["subflow"]}]
+    gone = {"at_s": at_s, "change": "address_gone", **path}
+    if change["why"] not in GIVEN_UP or not drain_s:
+        return [gone]
+    before_s = max(at_s - drain_s, 0.0)
+    return [{"at_s": before_s, "change": "endpoint_backup", **path, "is_backup": True}, gone]
 
 
 def open_shares(radio: Radio) -> dict[str, float]:

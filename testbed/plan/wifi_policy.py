@@ -18,6 +18,8 @@ SINGLE_AP, FAST_HANDOVER, TWO_NIC = "single-ap", "fast-handover", "two-nic"
 ONE_NIC, ALL_APS, TCP = "one-nic", "all-aps", "tcp-"
 POLICIES = (SINGLE_AP, FAST_HANDOVER, TWO_NIC, ONE_NIC, ALL_APS)
 SLOTTED = (ONE_NIC, ALL_APS)
+# Why an access point is given up that still works: what is on its way is to arrive.
+GIVEN_UP = ("weak", "better")
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def _one_at_a_time(air: Air, policy: str) -> list[Change]:
             better = _better(air, current, known.names(), at_s)
             if better is not None:
                 there_s = at_s + joining.association
-                busy_until_s = there_s + joining.association
+                busy_until_s = there_s + max(joining.association, joining.drain)
                 found.append(Change(there_s, nic, better, True, "better"))
                 found.append(Change(busy_until_s, nic, current, False, "better"))
                 current = better
@@ -225,7 +227,7 @@ class _Several:
             if not self._air.is_heard(name, at_s):
                 self._drop(name, nic, at_s + self._air.spec.joining.detection, "lost")
             elif len(self._members) > 1 and not self._air.is_good(name, at_s, 1):
-                self._drop(name, nic, at_s, "weak")
+                self._drop(name, nic, at_s + self._air.spec.joining.drain, "weak")
 
     def _drop(self, name: str, nic: str, at_s: float, why: str) -> None:
         del self._members[name]
@@ -256,6 +258,6 @@ class _Several:
         outside = [name for name in known if name not in self._members]
         better = _better(self._air, worst, outside, at_s)
         if better is not None:
-            self._drop(worst, self._members[worst], at_s, "better")
+            self._drop(worst, self._members[worst], at_s + joining.drain, "better")
             if self._has_room(better):
                 self._join(better, at_s, "better", takes_s)

@@ -46,6 +46,9 @@ class JoiningSpec(Section):
     margin: Level = Field(
         3.0, description="above the edge: below it one of several access points is given up"
     )
+    drain: Duration = Field(
+        2.0, description="as a backup, so that what waits arrives, before one is given up"
+    )
 
 
 class ScanSpec(Section):
