@@ -356,7 +356,8 @@ class RunDirectory:
         none: dict[str, Any] = {}
         found: dict[str, Any] = {"drained": self._read("links.drained.json", json.loads, none)}
         if radio["slots"] or radio["scans"]:
-            found["gate"] = self._read("gate.jsonl", parse_gate, [])
+            closed: list[tuple[float, list[str]]] = []
+            found["gate"] = self._read("gate.jsonl", parse_gate, closed)
         if radio["probe_s"]:
             found["probes"] = self._read("probes.bin", parse_probes, parse_probes(b""))
             found["asked"] = self._read("probes.json", json.loads, none)

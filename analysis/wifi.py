@@ -177,7 +177,10 @@ def summary(frames: Frames) -> dict[str, Any]:
         return {}
     run, radio = frames.run, frames.run["radio"]
     udp = _udp(frames)
-    times = udp[0] if udp else frames.delivered["t_s"].to_numpy()
+    duration_s = float(run["duration_s"])
+    # What waits at the end is let through, so that it can be counted, but it came too late.
+    delivered = frames.delivered[frames.delivered["t_s"] <= duration_s]
+    times = udp[0] if udp else delivered["t_s"].to_numpy()
     gap = longest_gap(times, 0.0, float("inf"))
     added = added_rtts(frames)["rtt_added_ms"]
     bounds = rtt_bounds_ms(radio)
@@ -201,10 +204,7 @@ def summary(frames: Frames) -> dict[str, Any]:
         "at_m": radio["walk"][0][1] if len(radio["walk"]) == 1 else None,
         "handover_gap_max_s": gap.length_s,
     }
-    duration_s = float(run["duration_s"])
-    if udp:
-        return {**found, "goodput_mbps": float(udp[1].sum() * 8 / duration_s / 1e6)}
-    size = int(frames.delivered["bytes"].sum())
+    size = float(udp[1].sum()) if udp else float(delivered["bytes"].sum())
     return {**found, "goodput_mbps": size * 8 / duration_s / 1e6}
 
 
@@ -266,8 +266,10 @@ def _check_gate(frames: Frames) -> list[Reason]:
     before: tuple[float, list[str]] | None = None
     for number, (at_s, links) in enumerate(log[1:], 1):
         if not links:
-            if number + 1 == len(log) and at_s + 2 * slot_s < float(frames.run["duration_s"]) and (
-                _cycle_at(radio, at_s + slot_s)
+            if (
+                number + 1 == len(log)
+                and at_s + 2 * slot_s < float(frames.run["duration_s"])
+                and (_cycle_at(radio, at_s + slot_s))
             ):
                 return [invalid("wifi", f"the NIC did not come back after {at_s:.3f} s")]
             continue

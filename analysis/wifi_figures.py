@@ -86,7 +86,7 @@ def street_figure(sweep: Sweep, run: dict[str, Any]) -> Figure:
                 axes.annotate(f"{at_s:.0f}", (x, y), (0, -13), textcoords="offset points",
                               fontsize=7.5, ha="center", color=style.MUTED)  # fmt: skip
         axes.set_aspect("equal", adjustable="datalim")
-        axes.set_xlim(left - 5, right + 5)
+        axes.plot([left - 5, right + 5], [steps[0, 2]] * 2, alpha=0)  # so that these are seen
         axes.set_xlabel("x (m)")
         axes.set_ylabel("y (m)")
     return figure
@@ -176,9 +176,14 @@ def _in_range(
 ) -> Iterator[tuple[float, float, bool]]:
     samples = next(one["samples"] for one in radio["links"] if (one["nic"], one["ap"]) == (nic, ap))
     edges = [first_s, *(s[0] for s in samples if first_s < s[0] < last_s), last_s]
-    for start_s, stop_s in zip(edges[:-1], edges[1:], strict=True):
-        rate = [sample[2] for sample in samples if sample[0] <= start_s][-1]
-        yield start_s, stop_s, rate > 0
+    begun_s, was_up = first_s, None
+    for start_s in edges[:-1]:
+        is_up = [sample[2] for sample in samples if sample[0] <= start_s][-1] > 0
+        if was_up is not None and is_up != was_up:
+            yield begun_s, start_s, was_up
+            begun_s = start_s
+        was_up = is_up
+    yield begun_s, last_s, bool(was_up)
 
 
 def _number(cell: Cell, key: str) -> float:

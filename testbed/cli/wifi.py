@@ -65,7 +65,9 @@ def wifi(
     from testbed.spec.load import load_experiment
 
     path = EXPERIMENTS / SCENES[scene]
-    matrix = dict(read_document(read_text(path, "experiment"), str(path), "experiment").data["matrix"])
+    matrix = dict(
+        read_document(read_text(path, "experiment"), str(path), "experiment").data["matrix"]
+    )
     if policies:
         matrix["mode"] = flatten(policies)
     asked: dict[str, object] = {
@@ -77,11 +79,9 @@ def wifi(
         ("wifi.slots.slot", slot),
         ("wifi.aps", aps),
     ):
-        values: list[object] = [part.strip() for part in text.split(",")] if text else []
-        if key == "wifi.aps":
-            values = [int(one) if str(one).isdigit() else one for one in values]
+        values = [part.strip() for part in text.split(",")] if text else []
         if values:
-            matrix[key] = values
+            matrix[key] = [int(one) if one.isdigit() else one for one in values]
     given = {key: value for key, value in asked.items() if value is not None}
     given["matrix"] = matrix
     execute(load_experiment(path, {**given, **options.overrides}), options)
