@@ -30,8 +30,8 @@ from analysis import (
     migration,
     plots,
     ride,
-    wording,
     wifi,
+    wording,
 )
 from analysis.columns import slices
 from analysis.files import replace_directory, write_figure, write_json
