@@ -21,6 +21,7 @@ from analysis import (
     migration,
     real_time,
     ride,
+    wifi,
 )
 from analysis.reasons import Reason, invalid, suspect
 from analysis.tables import Frames
@@ -274,6 +275,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "middlebox": middlebox.check_middlebox,
     "interference": interference.check_interference,
     "fairness": fairness.check_fairness,
+    "wifi": wifi.check_wifi,
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,

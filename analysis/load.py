@@ -31,6 +31,7 @@ from analysis.parse.reads import parse_reads
 from analysis.parse.segments import Seen, parse_segments
 from analysis.parse.ss import parse_ss
 from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
+from analysis.parse.wifi import parse_gate, parse_packets, parse_probes
 from analysis.survey import Survey, Surveyor
 from analysis.tables import Frames, Origin
 from testbed.errors import RunInvalid, TestbedError
@@ -111,6 +112,7 @@ class RunDirectory:
             timers=self._timers(),
             machine=self._machine(),
             passage=self._passage(),
+            wifi=self._wifi(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -364,6 +366,25 @@ class RunDirectory:
         parts = [self._read(file.name, rows, None) for file in files]
         found = [part for part in parts if part is not None]
         return tables.concat(found) if found else None
+
+    def _wifi(self) -> dict[str, Any]:
+        """Read what only a run among access points records."""
+        radio = self.run.get("radio")
+        if not radio:
+            return {}
+        none: dict[str, Any] = {}
+        found: dict[str, Any] = {"drained": self._read("links.drained.json", json.loads, none)}
+        if radio["slots"] or radio["scans"]:
+            closed: list[tuple[float, list[str]]] = []
+            found["gate"] = self._read("gate.jsonl", parse_gate, closed)
+        if radio["probe_s"]:
+            found["probes"] = self._read("probes.bin", parse_probes, parse_probes(b""))
+            found["asked"] = self._read("probes.json", json.loads, none)
+        if self.run["workload"]["name"] == "udp":
+            found["packets"] = self._read("udp.bin", parse_packets, parse_packets(b""))
+        if "packets" in found or "probes" in found:
+            found["start"] = self._read("links.start.json", json.loads, none)
+        return found
 
     def _base_rtt(self) -> dict[str, Any]:
         none: dict[str, Any] = {}

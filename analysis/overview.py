@@ -22,6 +22,7 @@ from analysis import (
     per_cell,
     progress,
     timelines,
+    wifi_figures,
 )
 from analysis.answer import cell_table
 from analysis.datacenter import is_datacenter
@@ -56,6 +57,7 @@ CAPTIONS = {
     "round_trips": "Round trip between machine and client before and after the move.",
     "interference": "What becomes of MPTCP past an interfering middlebox, one row per behaviour.",
     "middleboxes": "What the middleboxes got to see of the connection, one run of each cell.",
+    **wifi_figures.CAPTIONS,
     "application_latency": "Distribution of the latency of application blocks.",
 }
 
@@ -117,6 +119,7 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if "path_rates" in results.table_names():
         yield from fairness_figures.figures(sweep)
         return
+    yield from wifi_figures.figures(results, sweep)
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")
     if len(goodput):

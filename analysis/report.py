@@ -33,6 +33,7 @@ from analysis import (
     migration,
     plots,
     ride,
+    wifi,
     wording,
 )
 from analysis.columns import slices
@@ -132,6 +133,7 @@ def measure(frames: Frames) -> dict[str, pd.DataFrame]:
         "coverage_use": metrics.coverage_use(frames.data, ride.coverages(frames.run), end_s),
         "round_trip_times": metrics.round_trip_times(frames.sockets),
         "retransmissions": metrics.retransmissions(frames.sockets),
+        **wifi.tables(frames, end_s),
     }
 
 
@@ -197,6 +199,7 @@ def _ending(frames: Frames, verdict: Verdict) -> dict[str, Any]:
         **middlebox.summary(frames),
         **interference.summary(frames),
         **fairness.summary(frames),
+        **wifi.summary(frames),
     }
 
 

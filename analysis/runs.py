@@ -29,6 +29,12 @@ MIGRATION_NUMBERS = [
     "model_migration_s", "rtt_before_ms", "rtt_after_ms", "fraction_via_middlebox_after",
 ]  # fmt: skip
 
+# What only a station among access points has.
+WIFI_NUMBERS = [
+    "level", "policy", "aps", "oracle_mbps", "gap_max_s", "expected_gap_s", "rtt_added_ms_mean",
+    "rtt_added_ms_max", "rtt_bound_ms_max", "switch_losses", "slot_s", "switch_s",
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -122,6 +128,7 @@ class RunRecord:
             **{name: about[name] for name in MIGRATION_NUMBERS if name in about},
             **{name: about[name] for name in INTERFERENCE_FACTS if "behaviour" in about},
             **{name: about[name] for name in fairness.NUMBERS if name in about},
+            **{name: about[name] for name in WIFI_NUMBERS if name in about},
             **{f"bytes_{path}": count for path, count in per_path.items()},
         }
 

@@ -73,6 +73,16 @@ JUDGING = {
     "loss-rtt": ModeStyle("two lossy paths", "#E69F00", (0, (8, 1.2)), "D"),
     "two-bottlenecks": ModeStyle("a congested path", "#CC79A7", (0, (4, 1.6)), "^"),
 }
+# Of a station among access points: dashed is one at a time.
+POLICIES = {
+    "tcp-ap1": ModeStyle("TCP, AP 1", "#0072B2", (0, (1, 1.2)), "v"),
+    "tcp-ap2": ModeStyle("TCP, AP 2", "#E69F00", (0, (4, 1.6)), "^"),
+    "single-ap": ModeStyle("MPTCP, one AP until it is lost", "#777777", (0, (5, 1, 1, 1)), "s"),
+    "fast-handover": ModeStyle("MPTCP, next AP before the last", "#56B4E9", (0, (8, 1.2)), "D"),
+    "two-nic": ModeStyle("MPTCP, two NICs", "#009E73", "-", "o"),
+    "one-nic": ModeStyle("MPTCP, one NIC by turns", "#CC79A7", "-", "P"),
+    "all-aps": ModeStyle("MPTCP, one NIC on all APs", "#D55E00", "-", "X"),
+}
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
 SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
@@ -103,11 +113,11 @@ def settings() -> AbstractContextManager[None]:
     return mpl.rc_context({**default, **RC})
 
 
-ALL_MODES = (MODES, VARIANTS, SCENES, JUDGING)
+ALL_MODES = (MODES, VARIANTS, SCENES, JUDGING, POLICIES)
 
 
 def mode_style(mode: str) -> ModeStyle | None:
-    """Return the style of a mode, a variant or a scene; None if it is in no table."""
+    """Return the style of a mode, variant, scene or policy; None if it is in no table."""
     return next((table[mode] for table in ALL_MODES if mode in table), None)
 
 

@@ -126,6 +126,7 @@ class Frames:
         timers: how late the runner's timers were; machine: how busy the machine was; both in real
             time only.
         passage: segments on the client's and on the server's side of an interfering middlebox.
+        wifi: of a run among access points: "gate", "probes", "asked", "packets", "drained".
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -155,6 +156,7 @@ class Frames:
     timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))
     machine: list[MachineSample] = field(default_factory=list)
     passage: dict[str, list[Seen]] = field(default_factory=dict)
+    wifi: dict[str, Any] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 

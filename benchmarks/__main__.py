@@ -18,6 +18,7 @@ NAMES = (
     "grin",
     "migrate",
     "interference",
+    "wifi",
 )
 
 

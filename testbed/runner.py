@@ -21,9 +21,11 @@ from testbed.collectors.machine import INTERVAL_S, MachineCollector, record_time
 from testbed.collectors.mptcp_events import MptcpEventsCollector
 from testbed.collectors.nstat import record_counters
 from testbed.collectors.pcap import start_capture, wait_until_capturing
+from testbed.collectors.probes import Probes
 from testbed.collectors.ss import SsCollector
 from testbed.collectors.ss_text import FIRST_S, SsText
 from testbed.emulation.events import Changer
+from testbed.emulation.gate import Gate
 from testbed.emulation.memory import OWN_KERNEL, fix_memory
 from testbed.emulation.mptcp import (
     MultipathClient,
@@ -35,7 +37,7 @@ from testbed.emulation.mptcp import (
 )
 from testbed.emulation.network import Network
 from testbed.emulation.path_manager import ScriptedPathManager
-from testbed.errors import CommandError, TestbedError
+from testbed.errors import CommandError, PrerequisiteError, TestbedError
 from testbed.rundir import write_json
 from testbed.target_facts import (
     REAL,
@@ -82,6 +84,7 @@ class Run:
         self._texts: list[SsText] = []
         self._manager: ScriptedPathManager | None = None
         self._machine: MachineCollector | None = None
+        self._gate: Gate | None = None
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
@@ -99,6 +102,7 @@ class Run:
 
     def _prepare(self) -> None:
         report("prepare")
+        check_level(self._plan.get("radio"))
         kind = workload_class(self._plan["workload"]["name"])
         require_tools([*kind.tools, *COLLECTOR_TOOLS])
         mptcp, topology = self._plan["mptcp"], self._plan["topology"]
@@ -155,9 +159,13 @@ class Run:
         self._record("end")
         counted_s = self._elapsed_s()
         self._write_texts("end")
+        if self._gate is not None:
+            self._gate.release()
         report("stop", self._elapsed_s())
-        if self._plan["captures"]:
+        if self._plan["captures"] or self._gate is not None:
             self._wait_for_silence()
+        if self._plan.get("radio"):
+            record_links(self._network, self._raw / "links.drained.json")
         captures.close()
         captured_s = self._elapsed_s()
         return {
@@ -228,7 +236,9 @@ class Run:
         timetable = Timetable(self._watch_machine(stack) if clock() == REAL else None)
         self._links = LinkSampler(self._network, self._raw / "links.jsonl", start_ns)
         stack.callback(self._links.close)
-        changer = Changer(self._network, self._client)
+        if radio := self._plan.get("radio"):
+            self._start_radio(radio, timetable, stack)
+        changer = Changer(self._network, self._client, self._gate)
         collectors = self._plan["collectors"]
         for event in self._plan["events"]:
             at_ns = start_ns + round(event["at_s"] * 1e9)
@@ -261,6 +271,19 @@ class Run:
         stack.callback(self._machine.close)
         stack.callback(record_timers, late, self._start_ns, self._raw / "timers.json")
         return late
+
+    def _start_radio(self, radio: dict[str, Any], timetable: Timetable, stack: ExitStack) -> None:
+        """Enter what a station's NIC does, and what is asked of it over the air."""
+        if radio["slots"] or radio["scans"]:
+            self._gate = Gate(self._network, radio, self._raw / "gate.jsonl")
+            stack.callback(self._gate.close)
+            self._gate.start(timetable, self._start_ns)
+        if radio["probe_s"] and self._client is not None:
+            paths = self._plan["topology"]["paths"]
+            address_of, file = self._client.address_of, self._raw / "probes.bin"
+            probes = Probes(self._network, paths, address_of, file)
+            stack.callback(probes.close)
+            probes.start(timetable, self._start_ns, radio["probe_s"])
 
     def _plan_texts(self, timetable: Timetable) -> None:
         """Let the sockets be written at 1, 2, 4, ... s.
@@ -308,6 +331,18 @@ class Run:
                 if self._workload.is_done():
                     return ended_ns
         return deadline_ns
+
+
+def check_level(radio: dict[str, Any] | None) -> None:
+    """Refuse a level of fidelity that this target does not have.
+
+    Raises:
+        PrerequisiteError: there is none of that name.
+    """
+    if radio is not None and radio["level"] != "gate":
+        raise PrerequisiteError(
+            f"wifi.level: there is no level {radio['level']} here; use the level gate"
+        )
 
 
 def step_ns(seconds: float) -> int:

@@ -28,6 +28,8 @@ SIZE_UNITS = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+LENGTH_UNITS = {"m": Fraction(1), "km": Fraction(1000)}
+SPEED_UNITS = {"m/s": Fraction(1), "km/h": Fraction(1000, 3600)}
 
 # No quantity of ours needs more digits, and a number of thousands is not even a float.
 _QUANTITY = re.compile(r"\s*(\d{1,18}(?:\.\d{1,18})?)\s*([A-Za-z/]+)\s*", re.ASCII)
@@ -52,6 +54,21 @@ def parse_memory(text: str) -> int:
     """Return the bytes of a memory size, where K, M and G alone mean the binary units."""
     match = re.fullmatch(r"\s*(\d+)\s*([KMG])\s*", text)
     return parse_size(f"{match[1]} {match[2]}iB") if match else parse_size(text)
+
+
+def parse_length(text: str) -> float:
+    """Return the metres that a text such as "40 m" stands for."""
+    return float(_parse(text, LENGTH_UNITS, "40 m"))
+
+
+def parse_speed(text: str) -> float:
+    """Return the m/s that a text such as "1.4 m/s" stands for."""
+    return float(_parse(text, SPEED_UNITS, "1.4 m/s"))
+
+
+def parse_level(text: str) -> float:
+    """Return the decibels of a ratio, "4 dB", or of a power, "15 dBm"."""
+    return float(_parse(text, {"dB": Fraction(1), "dBm": Fraction(1)}, "15 dBm"))
 
 
 def _parse(text: str, units: dict[str, Fraction], example: str) -> Fraction:

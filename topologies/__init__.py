@@ -11,6 +11,7 @@ from topologies.middlebox import Middlebox
 from topologies.underground import Underground
 from topologies.vl2 import Vl2
 from topologies.wide_area import WideArea
+from topologies.wifi_street import WifiStreet
 
 TOPOLOGIES: dict[str, type[Topology]] = {
     "dual_homed_fat_tree": DualHomedFatTree,
@@ -22,4 +23,5 @@ TOPOLOGIES: dict[str, type[Topology]] = {
     "underground": Underground,
     "vl2": Vl2,
     "wide_area": WideArea,
+    "wifi_street": WifiStreet,
 }

@@ -31,6 +31,7 @@ COMMANDS = {
     "shell": "testbed.cli.shell:shell",
     "validate": "testbed.cli.validate:validate",
     "vm": "testbed.cli.vm:vm",
+    "wifi": "testbed.cli.wifi:wifi",
 }
 
 EXIT_BROKEN_PIPE = 141

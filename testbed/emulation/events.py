@@ -7,6 +7,7 @@ A change is {"at_s": 20.0, "change": NAME, ...}; NAME is a key of CHANGES.
 from collections.abc import Callable
 from typing import Any
 
+from testbed.emulation.gate import Gate
 from testbed.emulation.mptcp import MultipathClient
 from testbed.emulation.network import Network
 from testbed.errors import BackendError
@@ -22,9 +23,13 @@ class Changer:
     Args:
         network: the network.
         client: the node whose addresses come and go; None where no node's do.
+        gate: who opens and closes some of the links, if anybody does.
     """
 
-    def __init__(self, network: Network, client: MultipathClient | None) -> None:
+    def __init__(
+        self, network: Network, client: MultipathClient | None, gate: Gate | None = None
+    ) -> None:
+        self._gate = gate
         self._network = network
         self._known_client = client
 
@@ -41,7 +46,11 @@ class Changer:
     def link(self, change: dict[str, Any]) -> None:
         """Change values of one direction of a link: rate, delay, queue, loss, up."""
         values = {name: change[name] for name in LINK_VALUES if name in change}
-        self._network.change_link(change["link"], change["direction"], LinkChange(**values))
+        link, direction = change["link"], change["direction"]
+        if self._gate is not None and self._gate.holds(link):
+            self._gate.change(link, direction, LinkChange(**values))
+        else:
+            self._network.change_link(link, direction, LinkChange(**values))
 
     def link_down(self, change: dict[str, Any]) -> None:
         """Lose a link's queues and all that is sent: the radio is out of range."""
@@ -59,7 +68,8 @@ class Changer:
 
     def address_back(self, change: dict[str, Any]) -> None:
         """Give the client an address on a path again."""
-        self._client.address_back(change["path"], change["address"])
+        flags = tuple(change["flags"]) if "flags" in change else None
+        self._client.address_back(change["path"], change["address"], flags)
 
     def endpoint_add(self, change: dict[str, Any]) -> None:
         """Add an MPTCP endpoint for a path."""

@@ -129,8 +129,16 @@ class MultipathClient:
         )
         del self._addresses[name]
 
-    def address_back(self, name: str, address: str) -> None:
-        """Do what a laptop does when it has joined a network again."""
+    def address_back(self, name: str, address: str, flags: tuple[str, ...] | None = None) -> None:
+        """Do what a laptop does when it has joined a network again.
+
+        Args:
+            name: of the path.
+            address: that it gets there.
+            flags: of the endpoint, if it is not to have those that it had last.
+        """
+        if flags is not None:
+            self._flags[name] = flags
         self.node.rtnl.request(
             route.new_address(self._index(name), address, self._links[name]["prefix_length"]),
             f"give the address {address}",

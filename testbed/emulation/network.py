@@ -225,6 +225,11 @@ class Network:
         node, index = self.queues[name, direction]
         self.link_kind.change(node, index, change, f"change the link {name}")
 
+    def delivered_bytes(self, name: str, direction: str) -> int:
+        """Return how much one direction of a link has delivered until now."""
+        node, index = self.queues[name, direction]
+        return qdisc.lab_link_stats(node.rtnl.dump(qdisc.dump_qdiscs()))[index]["delivered_bytes"]
+
     def start_traces(self, start_ns: int) -> None:
         """Let the links that have a trace follow it from a time of the monotonic clock on."""
         for (name, direction), (node, index) in self.queues.items():

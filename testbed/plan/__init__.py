@@ -37,6 +37,15 @@ from testbed.plan.modes import FULL, Situation, Use, use_paths
 from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
 from testbed.plan.ride import Ride, make_ride, usable_spans
 from testbed.plan.topologies import find_topology
+from testbed.plan.wifi import (
+    link_events,
+    open_shares,
+    parameters,
+    plan_radio,
+    policy_of,
+    radio_use,
+    shape_radio_links,
+)
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
@@ -123,6 +132,9 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     topology = build_topology(spec)
     if isinstance(spec.workload, FairnessSpec):
         shape_scene(spec, topology)
+    radio = plan_radio(spec, seed) if spec.wifi else None
+    if radio and spec.wifi:
+        shape_radio_links(topology, radio, spec.wifi.queue)
     changes = shape_links(topology, spec.links, folder, spec.duration)
     ride = make_ride(spec.ride, seed, spec.duration) if spec.ride else None
     is_synthetic = _make_3g(spec, topology, ride, seed, changes) if ride else False
@@ -134,7 +146,8 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
-    use = _use(spec, plain, situation)
+    use = radio_use(radio) if radio else _use(spec, plain, situation)
+    changes += link_events(radio) if radio else []
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
     changes.sort(key=lambda change: (change["at_s"], _rank(change)))
@@ -142,8 +155,9 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     give_addresses(changes, plain)
     _seed_losses(plain, changes, seed)
     manager = plan_path_manager(spec, plain, use)
+    transport = "udp" if spec.workload.name == "udp" else use.transport
     return {
-        **_head(spec, plain, use.transport, seed),
+        **_head(spec, plain, transport, seed),
         "sysctls": _sysctls(spec, manager),
         "mptcp": _mptcp(spec),
         "endpoints": [] if manager else _endpoints(spec, use, plain),
@@ -153,8 +167,9 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
         "coverage": {plain["paths"][0]["name"]: ride.stations} if ride else {},
         "expected_use": {} if manager else use.expected,
         "possible_use": _possible_use(spec, manager, plain),
+        **({"radio": radio} if radio else {}),
         "events": changes,
-        "workload": plan_workload(spec, plain, use, seed),
+        "workload": plan_workload(spec, plain, use, seed, open_shares(radio) if radio else None),
         "captures": _captures(spec, plain),
         "collectors": _collectors(spec, plain),
     }
@@ -214,7 +229,9 @@ def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
 
 
 def _mode(spec: ExperimentSpec) -> str:
-    """Return what figures call a run: its mode, its scene, or the variant of its migration."""
+    """Return what figures call a run: its mode, scene, policy, or the variant of its migration."""
+    if spec.wifi:
+        return policy_of(spec)
     if isinstance(spec.workload, FairnessSpec):
         return fairness_scene(spec)
     if isinstance(spec.workload, MiddleboxSpec):
@@ -228,7 +245,7 @@ def _possible_use(
     spec: ExperimentSpec, manager: dict[str, Any] | None, plain: dict[str, Any]
 ) -> list[str]:
     """Return the paths that may carry data or not, as what happens in the run has it."""
-    if isinstance(spec.workload, MigrateSpec | InterferenceSpec):
+    if isinstance(spec.workload, MigrateSpec | InterferenceSpec) or spec.wifi:
         return [path["name"] for path in plain["paths"]]
     return possible_use(manager, plain) if manager else []
 
@@ -239,7 +256,8 @@ def build_topology(spec: ExperimentSpec) -> Topology:
     Raises:
         PlanError: there is none of that name, or it does not take the parameters.
     """
-    return find_topology(spec.topology_name, spec.topology_parameters)
+    given = parameters(spec) if spec.wifi else spec.topology_parameters
+    return find_topology(spec.topology_name, given)
 
 
 def _make_3g(

@@ -13,19 +13,33 @@ from testbed.plan.migrate import plan_migration
 from testbed.plan.modes import Use
 from testbed.render import render
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import BulkSpec, DownloadSpec, Iperf3Spec
+from testbed.spec.workloads import BulkSpec, DownloadSpec, Iperf3Spec, UdpSpec
 
 PROXY_PORT = 3128
 ORIGIN_PORT = 8080
 BULK_PORT = 5001
+UDP_PORT = 5301
+# More than the link carries, so that it always has something to do.
+UDP_EXCESS = 1.05
 IPERF_PORT = 5201
 SCRATCH = "/tmp/download"
 
 
 def plan_workload(
-    spec: ExperimentSpec, topology: dict[str, Any], use: Use, seed: int
+    spec: ExperimentSpec,
+    topology: dict[str, Any],
+    use: Use,
+    seed: int,
+    shares: dict[str, float] | None = None,
 ) -> dict[str, Any]:
     """Return "workload" of run.json.
+
+    Args:
+        spec: the experiment.
+        topology: as plain data.
+        use: of the paths.
+        seed: of the run.
+        shares: of its time for which a path is open, where that is not always.
 
     Raises:
         PlanError: the network has not the hosts that the workload needs, or the mode needs a
@@ -36,12 +50,15 @@ def plan_workload(
             f'mode: "{spec.mode}" asks for the rest over a new connection, which only the '
             f'workload "download" can; use an mptcp mode or tcp-<path> with a path that stays'
         )
-    if spec.workload.name not in PLANNERS:
+    if spec.workload.name not in (*PLANNERS, "udp"):
         raise PlanError(
             f'workload: "{spec.workload.name}" is between the servers of a datacenter, but '
             f"{spec.topology_name} has a client with paths; use one of {', '.join(PLANNERS)}"
         )
-    plan = PLANNERS[spec.workload.name](spec, topology, seed)
+    if isinstance(spec.workload, UdpSpec):
+        plan = _udp(spec.workload, topology, use, shares or {})
+    else:
+        plan = PLANNERS[spec.workload.name](spec, topology, seed)
     plan |= _source(plan, topology, use) if spec.workload.name in ("bulk", "iperf3") else {}
     return {
         "name": spec.workload.name,
@@ -130,6 +147,36 @@ def _iperf3(spec: ExperimentSpec, topology: dict[str, Any], seed: int) -> dict[s
         "duration_s": duration_s,
         "streams": workload.streams,
     }
+
+
+def _udp(
+    workload: UdpSpec, topology: dict[str, Any], use: Use, shares: dict[str, float]
+) -> dict[str, Any]:
+    """Return a stream for each path that the client has at the start."""
+    links = {link["name"]: link for link in topology["links"]}
+    flows = []
+    for number, path in enumerate(topology["paths"]):
+        if path["name"] not in use.at_start:
+            continue
+        link, direction = path["hops"][0]
+        back = "b_to_a" if direction == "a_to_b" else "a_to_b"
+        rate_bps = workload.rate or links[link][back]["rate_bps"]
+        if rate_bps is None:
+            raise PlanError(f"workload.rate: the link {link} has no rate; give one")
+        if workload.rate is None:
+            rate_bps = round(UDP_EXCESS * shares.get(path["name"], 1.0) * rate_bps)
+        flows.append(
+            {
+                "client": path["node"],
+                "server": path["to"],
+                "path": path["name"],
+                "address": path["address"],
+                "port": UDP_PORT + number,
+                "rate_bps": rate_bps,
+                "packet_bytes": workload.packet,
+            }
+        )
+    return {"flows": flows}
 
 
 PLANNERS: dict[str, Callable[[ExperimentSpec, dict[str, Any], int], dict[str, Any]]] = {

@@ -16,6 +16,7 @@ from testbed.spec.quantities import (
 )
 from testbed.spec.ride import RideSpec
 from testbed.spec.section import Section
+from testbed.spec.wifi import WifiSpec
 from testbed.spec.workloads import WorkloadSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
@@ -138,6 +139,7 @@ class ExperimentSpec(Section):
     )
     links: dict[str, LinkSpec] = Field({}, description="changes to the topology's links, by name")
     ride: RideSpec | None = Field(None, description="a client that moves")
+    wifi: WifiSpec | None = Field(None, description="a station among access points")
     tcp: TcpSpec = Field(TcpSpec(), description="TCP on every host")
     mptcp: MptcpSpec = Field(MptcpSpec(), description="MPTCP on every host")
     workload: WorkloadSpec = Field(description="what the traffic is")

@@ -9,7 +9,14 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
 from testbed.errors import SpecError
-from testbed.units import parse_duration, parse_rate, parse_size
+from testbed.units import (
+    parse_duration,
+    parse_length,
+    parse_level,
+    parse_rate,
+    parse_size,
+    parse_speed,
+)
 
 # A full-size packet of the emulated links, by which a queue in packets is counted.
 PACKET_BYTES = 1500
@@ -62,6 +69,18 @@ def parse_queue(text: str) -> dict[str, float]:
     raise SpecError(f'"{text}" is not a queue; write it as "80 KB", "50 packets" or "200 ms"')
 
 
+def parse_place(text: str) -> tuple[float, float]:
+    """Return x and y, in metres, of a place such as "20 m, 5 m".
+
+    Raises:
+        SpecError: it is not two lengths.
+    """
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise SpecError(f'"{text}" is not a place; write it as "20 m, 5 m"')
+    return parse_length(parts[0].strip()), parse_length(parts[1].strip())
+
+
 def _parse_count(text: str) -> int:
     if not re.fullmatch(r"\s*\d{1,9}\s*", text, re.ASCII):
         raise SpecError(f'"{text}" is not a whole number')
@@ -107,4 +126,16 @@ CountRange = Annotated[
     tuple[int, int],
     BeforeValidator(_count_range),
     WithJsonSchema({"type": ["integer", "string"], "examples": ["1 .. 3"]}),
+]
+Length = Annotated[
+    float, Field(gt=0, le=1e5), BeforeValidator(_checked(parse_length)), _as_text("40 m")
+]
+Speed = Annotated[
+    float, Field(gt=0, le=400), BeforeValidator(_checked(parse_speed)), _as_text("1.4 m/s")
+]
+Level = Annotated[
+    float, Field(ge=0, le=60), BeforeValidator(_checked(parse_level)), _as_text("15 dBm")
+]
+Place = Annotated[
+    tuple[float, float], BeforeValidator(_checked(parse_place)), _as_text("20 m, 5 m")
 ]

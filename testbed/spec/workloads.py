@@ -83,6 +83,16 @@ class Iperf3Spec(Section):
         return self
 
 
+class UdpSpec(Section):
+    """A constant stream of UDP packets to the client over each path that it has at the start."""
+
+    name: Literal["udp"]
+    rate: Rate | None = Field(
+        None, description="of IP packets, on each path; default: 5 % more than its link carries"
+    )
+    packet: Size = Field(1500, ge=64, le=1500, description="size of an IP packet")
+
+
 class _FlowsSpec(Section):
     """Flows between servers of a datacenter."""
 
@@ -208,6 +218,7 @@ WorkloadSpec = Annotated[
     DownloadSpec
     | BulkSpec
     | Iperf3Spec
+    | UdpSpec
     | PermutationSpec
     | IncastSpec
     | AllToAllSpec

@@ -13,6 +13,7 @@ WORKLOADS = {
     "iperf3": "testbed.workloads.iperf3:Iperf3Workload",
     "middlebox": "testbed.workloads.middlebox:MiddleboxWorkload",
     "migrate": "testbed.workloads.migrate:MigrateWorkload",
+    "udp": "testbed.workloads.udp:UdpWorkload",
 }
 
 

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A station among access points: exact slots, nothing lost by a switch, the hole that was asked."""
+
+import json
+import subprocess
+
+import pytest
+
+from tests.lab.conftest import TESTBED
+
+
+def wifi(folder, *options):
+    done = subprocess.run(
+        [TESTBED, "wifi", "--json", "--out", folder, *options],
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert done.returncode == 0, (done.stderr, done.stdout)
+    return json.loads(done.stdout)["runs"]
+
+
+def test_udp_gets_what_slots_leave(kernel, tmp_path):
+    (run,) = wifi(
+        tmp_path, "--scene", "slots", "--slot", "100ms", "--switch", "5ms",
+        "--set", "workload={name: udp}", "--set", "duration=5 s",
+    )  # fmt: skip
+    assert run["goodput_mbps"] == pytest.approx(run["oracle_mbps"], rel=0.03)
+    assert run["switch_losses"] == 0
+
+
+def test_an_idle_round_trip_waits_for_its_slot_and_no_longer(kernel, tmp_path):
+    (run,) = wifi(
+        tmp_path, "--scene", "slots", "--slot", "100ms", "--switch", "5ms",
+        "--set", "workload={name: udp, rate: 200 kbit/s}", "--set", "duration=10 s",
+    )  # fmt: skip
+    assert 50 < run["rtt_added_ms_max"] <= run["rtt_bound_ms_max"] == pytest.approx(110)
+    assert run["rtt_added_ms_mean"] == pytest.approx(run["rtt_bound_ms_mean"], rel=0.4)
+
+
+def test_single_ap_has_its_hole_and_two_nics_have_none(kernel, tmp_path):
+    runs = wifi(
+        tmp_path, "--policy", "single-ap,two-nic", "--set", "wifi.speed=4 m/s",
+        "--set", "duration=32 s", "--set", "wifi.shadowing=0 dB", "--set", "wifi.stations=3",
+    )  # fmt: skip
+    single, two = runs
+    assert single["expected_gap_s"] > 1.5
+    assert single["gap_max_s"] == pytest.approx(single["expected_gap_s"], abs=0.3)
+    assert two["expected_gap_s"] == 0
+    assert two["gap_max_s"] < single["gap_max_s"] / 2
