@@ -48,6 +48,28 @@ def test_rules_of_a_middlebox():
     assert text.count("{") == text.count("}")
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({"nat_address": "10.0.2.2"}, "tcp dport 7001 snat to 10.0.2.2:40000-40999"),
+        (
+            {"rule": "tcp option mptcp subtype 1"},
+            "tcp option mptcp subtype 1 reset tcp option mptcp",
+        ),
+        ({"is_queued": True}, "tcp sport 7001 queue num 0"),
+    ],
+)
+def test_rules_of_a_middlebox_that_interferes(given, expected):
+    """It does what is asked for, and nothing else; it counts connections always."""
+    plain = {"port": 7001, "nat_address": "", "rule": "", "is_queued": False}
+    without = render("interference.nft.j2", **plain)
+    text = render("interference.nft.j2", **{**plain, **given})
+    lines = [line.strip() for line in text.splitlines()]
+    assert expected in lines
+    assert not any(word in without for word in ("snat", "reset", "queue"))
+    assert any(line.startswith("update @connections") for line in lines)
+
+
 def test_description_of_a_virtualbox_machine():
     """It names the file of its disk, and says how large that is."""
     root = ElementTree.fromstring(render("box.ovf.j2", size_bytes=4096))
@@ -63,6 +85,7 @@ def test_every_template_is_tested():
     assert sorted(path.name for path in TEMPLATES.iterdir()) == [
         "Vagrantfile.j2",
         "box.ovf.j2",
+        "interference.nft.j2",
         "middlebox.nft.j2",
         "middlebox_inspector6.nft.j2",
         "middlebox_proxy.nft.j2",
