@@ -16,6 +16,7 @@ from pandas.api.types import union_categoricals
 from analysis.parse.machine import MachineSample
 from analysis.parse.mptcp import Event
 from analysis.parse.mptcp_events import PathEvent
+from analysis.parse.radio import RadioEvidence
 
 KEYS = ["run_id", "t_s", "host", "path", "subflow"]
 RX, TX = "rx", "tx"  # seen from the host of the path's address
@@ -125,6 +126,7 @@ class Frames:
         timers: how late the runner's timers were; machine: how busy the machine was; both in real
             time only.
         wifi: of a run among access points: "gate", "probes", "asked", "packets", "drained".
+        radio: what was said on the air, where there were radios.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -154,6 +156,7 @@ class Frames:
     timers: pd.DataFrame = field(default_factory=lambda: empty(TIMER_COLUMNS))
     machine: list[MachineSample] = field(default_factory=list)
     wifi: dict[str, Any] = field(default_factory=dict)
+    radio: RadioEvidence = field(default_factory=RadioEvidence)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 

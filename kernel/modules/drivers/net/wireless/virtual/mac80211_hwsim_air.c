@@ -483,7 +483,7 @@ static void tell_power_save(void *_hop, u8 *mac, struct ieee80211_vif *vif)
 	struct ieee80211_chanctx_conf *conf;
 
 	conf = rcu_dereference(vif->bss_conf.chanctx_conf);
-	if (conf && conf->def.chan->center_freq == hop->freq)
+	if (conf && (!hop->freq || conf->def.chan->center_freq == hop->freq))
 		hwsim_send_nullfunc(hop->data, mac, vif, hop->asleep);
 }
 
