@@ -293,6 +293,7 @@ class Run:
             change = partial(self._carry_out_own, changer)
             if self._station is not None:
                 self._station.enter(timetable, start_ns, self._client, change)
+                self._station.air.before_change = self._links.sample
             self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 

@@ -297,7 +297,7 @@ class FakeControl:
 
     def ask(self, command):
         self.asked.append(command)
-        return self._results if command == "SCAN_RESULTS" else "OK\n"
+        return self._results if command == nic.FRESH else "OK\n"
 
     def events(self):
         found, self._events = self._events, []
@@ -305,9 +305,18 @@ class FakeControl:
 
 
 APS = {"02:00:00:00:00:00": "ap1", "02:00:00:00:01:00": "ap2"}
-RESULTS = """bssid / frequency / signal level / flags / ssid
-02:00:00:00:01:00\t2437\t-61\t[ESS]\tap2
-02:00:00:00:00:00\t2412\t-44\t[ESS]\tap1
+RESULTS = """bssid=02:00:00:00:01:00
+level=-61
+age=0
+====
+bssid=02:00:00:00:00:00
+level=-44
+age=0
+====
+bssid=02:00:00:00:03:00
+level=-44
+age=0
+====
 """
 
 
@@ -333,6 +342,12 @@ def test_a_nic_follows_its_association():
         {"ap": "ap1", "signal_dbm": -44},
         {"ap": "ap2", "signal_dbm": -61},
     ]
+
+
+def test_what_an_earlier_scan_heard_does_not_count():
+    made, control, _ = make_nic()
+    control._results = RESULTS.replace("level=-61\nage=0", "level=-61\nage=3")
+    assert made.heard() == [{"ap": "ap1", "signal_dbm": -44}]
 
 
 def test_a_nic_notices_a_loss_and_says_why():

@@ -2,6 +2,7 @@
 """Keeps the air between the radios in step with the samples of the plan."""
 
 from bisect import bisect_right
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -69,6 +70,8 @@ class Air:
         self._simulator = simulator
         self._pairs = pairs
         self._said: dict[str, list[Hearing]] = {}
+        # Called before the air changes, so that no counter spans two rates.
+        self.before_change: Callable[[], None] = lambda: None
 
     def set(self, t_s: float) -> None:
         """Make the air that of a time of the run, with one message for all that differs."""
@@ -79,6 +82,7 @@ class Air:
                 self._said[pair.link] = hearings
                 changed += hearings
         if changed:
+            self.before_change()
             self._simulator.set_air(changed)
 
     def enter(self, timetable: Timetable, start_ns: int) -> None:

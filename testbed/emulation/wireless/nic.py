@@ -19,6 +19,9 @@ CONNECTED = re.compile(r"CTRL-EVENT-CONNECTED - Connection to (\S+) completed")
 DISCONNECTED = re.compile(r"CTRL-EVENT-DISCONNECTED bssid=(\S+) reason=(\d+)")
 SCAN_BEGINS, SCAN_ENDS = "CTRL-EVENT-SCAN-STARTED", "CTRL-EVENT-SCAN-RESULTS"
 
+# All entries of the table: address, level and age in whole seconds, each ended by "====".
+FRESH = "BSS RANGE=ALL MASK=0x20282"
+
 Write = Callable[[dict[str, Any]], None]
 
 
@@ -79,12 +82,13 @@ class Nic:
             self._control.ask(f"SCAN freq={frequency_mhz}")
 
     def heard(self) -> list[dict[str, Any]]:
-        """Return the access points of the last scan with their signals."""
+        """Return the access points of the scan that has just ended, with their signals."""
         found = []
-        for line in self._control.ask("SCAN_RESULTS").splitlines()[1:]:
-            mac, _, signal_dbm, *_ = line.split("\t")
-            if mac in self._aps:
-                found.append({"ap": self._aps[mac], "signal_dbm": int(signal_dbm)})
+        for entry in self._control.ask(FRESH).split("====\n"):
+            said = dict(line.split("=", 1) for line in entry.splitlines() if "=" in line)
+            # The table keeps for minutes what later scans did not hear.
+            if said.get("bssid") in self._aps and said["age"] == "0":
+                found.append({"ap": self._aps[said["bssid"]], "signal_dbm": int(said["level"])})
         return sorted(found, key=lambda one: str(one["ap"]))
 
     def take(self) -> None:

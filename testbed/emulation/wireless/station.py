@@ -50,6 +50,7 @@ class Station:
 
     def __init__(self, network: WirelessNetwork, raw: Path) -> None:
         self._network, self._radio, self._raw = network, network.radio, raw
+        self.air = network.air
         self._numbers = self._radio["policy_numbers"]
         self._paths = {(one["nic"], one["ap"]): one["path"] for one in self._radio["links"]}
         self._nics: dict[tuple[str, str | None], Nic] = {}
@@ -70,7 +71,7 @@ class Station:
         """
         stack.callback(self._log.close)
         RUN_DIR.mkdir(exist_ok=True)
-        self._network.air.set(0.0)
+        self.air.set(0.0)
         started = [self._start_ap(stack, ap) for ap in self._radio["aps"]]
         for hostapd in started:
             wait_until_enabled(hostapd)
@@ -144,7 +145,7 @@ class Station:
         self._client, self._carry_out = client, change
         self._present = {*self.paths_at_start()}
         self._is_started = True
-        self._network.air.enter(timetable, start_ns)
+        self.air.enter(timetable, start_ns)
         for one in self._radio["associations"]:
             if one["at_s"] > 0:
                 at_ns = start_ns + round(max(0.0, one["at_s"] - self._lead_s(one)) * 1e9)
