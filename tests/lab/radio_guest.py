@@ -17,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from testbed.emulation.mptcp import MultipathClient
 from testbed.emulation.wireless.network import WirelessNetwork
 from testbed.emulation.wireless.station import Station
-from testbed.runner import Run
 from testbed.timetable import Timetable, new_timer, set_timer
 from testbed.topology import Direction, Topology
 
@@ -181,21 +180,6 @@ def count(receiver):
             found += 1
     except BlockingIOError:
         return found
-
-
-def missing_hostapd():
-    """Return what is said when there is no hostapd."""
-    import os
-
-    from testbed.errors import TestbedError
-
-    os.environ["PATH"] = "/nonexistent"
-    plan = {"workload": {"name": "bulk"}, "radio": {"level": "mac80211"}}
-    try:
-        Run(plan, Path("/nowhere"))._prepare(ExitStack())
-    except TestbedError as error:
-        return str(error)
-    return None
 
 
 if __name__ == "__main__":

@@ -52,7 +52,3 @@ def test_one_nic_on_two_channels_shares_the_time_and_loses_nothing(radio_guest):
     assert found["mbps"][0] == pytest.approx(found["mbps"][1], rel=0.05)
     for one in found["down"]:
         assert one["unacknowledged"] == one["dropped_gone"] == one["dropped_down"] == 0
-
-
-def test_a_machine_without_hostapd_is_told_what_to_install(radio_guest):
-    assert "no hostapd and no wpa_supplicant" in radio_guest("missing_hostapd")
