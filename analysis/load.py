@@ -358,7 +358,7 @@ class RunDirectory:
             return {}
         none: dict[str, Any] = {}
         found: dict[str, Any] = {"drained": self._read("links.drained.json", json.loads, none)}
-        if (radio["slots"] or radio["scans"]) and not has_radios(self.run):
+        if radio["slots"] or (radio["scans"] and not has_radios(self.run)):
             closed: list[tuple[float, list[str]]] = []
             found["gate"] = self._read("gate.jsonl", parse_gate, closed)
         if radio["probe_s"]:

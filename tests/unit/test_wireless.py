@@ -212,9 +212,10 @@ def slots(**changes):
     simulator = RecordingSimulator()
     timetable = Timetable()
     carried = changes.pop("carried", lambda _link: 0)
-    made = Slots(
-        simulator, Radio("w1", 4, 0), {"w1-ap1": 2412, "w1-ap2": 2437}, plan | changes, carried
-    )
+    frequencies_mhz = {"w1-ap1": 2412, "w1-ap2": 2437}
+    shown = changes.pop("shown", [])
+    radio = Radio("w1", 4, 0)
+    made = Slots(simulator, radio, frequencies_mhz, plan | changes, carried, shown.append)
     made.start(timetable, 0)
     return simulator, timetable
 
@@ -229,10 +230,21 @@ def tuned_until(simulator, timetable, end_ms):
     return found
 
 
+TOLD_AT_THE_START = 5  # each access point hears that the station is away
+
+
 def test_a_slot_begins_with_its_switch():
     found = tuned_until(*slots(), 310)
-    assert found[:4] == [(0, 2437), (0, hwsim.NOWHERE), (0, 2412), (100, hwsim.NOWHERE)]
-    assert found[4:] == [
+    assert found[:TOLD_AT_THE_START] == [
+        (0, 2412),
+        (0, hwsim.NOWHERE),
+        (0, 2437),
+        (0, hwsim.NOWHERE),
+        (0, hwsim.NOWHERE),
+    ]
+    assert found[TOLD_AT_THE_START:] == [
+        (5, 2412),
+        (100, hwsim.NOWHERE),
         (105, 2437),
         (200, hwsim.NOWHERE),
         (205, 2412),
@@ -241,21 +253,27 @@ def test_a_slot_begins_with_its_switch():
     ]
 
 
+def test_it_is_taken_down_which_links_are_open():
+    shown = []
+    tuned_until(*slots(shown=shown), 110)
+    assert shown == [["w1-ap1", "w1-ap2"], [], ["w1-ap1"], [], ["w1-ap2"]]
+
+
 def test_an_adaptive_slot_ends_when_its_channel_is_silent():
     found = tuned_until(*slots(is_adaptive=True), 40)
-    assert found[3:] == [
-        (10, hwsim.NOWHERE),
-        (15, 2437),
-        (25, hwsim.NOWHERE),
-        (30, 2412),
-        (40, hwsim.NOWHERE),
+    assert found[TOLD_AT_THE_START:] == [
+        (5, 2412),
+        (15, hwsim.NOWHERE),
+        (20, 2437),
+        (30, hwsim.NOWHERE),
+        (35, 2412),
     ]
 
 
 def test_an_adaptive_slot_goes_on_while_something_is_carried():
     counts = iter(range(1000))
     found = tuned_until(*slots(is_adaptive=True, carried=lambda _link: next(counts)), 110)
-    assert found[3:] == [(100, hwsim.NOWHERE), (105, 2437)]
+    assert found[TOLD_AT_THE_START:] == [(5, 2412), (100, hwsim.NOWHERE), (105, 2437)]
 
 
 def test_with_one_channel_left_the_radio_stays_there():
@@ -264,7 +282,7 @@ def test_with_one_channel_left_the_radio_stays_there():
         {"at_s": 0.15, "cycle": [["w1-ap2"]]},
     ]
     found = tuned_until(*slots(epochs=epochs), 500)
-    assert found[-1] == (150, hwsim.EVERYWHERE)
+    assert found[-1] == (150, 2437)
 
 
 # The daemons

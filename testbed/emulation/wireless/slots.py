@@ -28,6 +28,7 @@ class Slots:
         frequencies_mhz: of each link.
         plan: "slots" of run.json's "radio".
         carried: returns how many packets a link has carried.
+        show: is told which links are open, first of all all that are ever closed.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Slots:
         frequencies_mhz: dict[str, int],
         plan: dict[str, Any],
         carried: Callable[[str], int],
+        show: Callable[[list[str]], None],
     ) -> None:
         self._simulator, self._radio = simulator, radio
         self._frequencies_mhz = frequencies_mhz
@@ -44,7 +46,8 @@ class Slots:
             round(plan[name] * 1e9) for name in ("slot_s", "switch_s", "silence_s")
         )
         self._is_adaptive, self._epochs = bool(plan["is_adaptive"]), plan["epochs"]
-        self._carried = carried
+        self._carried, self._show = carried, show
+        self._is_switching = False
         self._cycle: list[list[str]] = []
         self._at = 0
         self._number = 0  # of the cycle: what an earlier one has planned is of no interest
@@ -52,24 +55,29 @@ class Slots:
     def start(self, timetable: Timetable, start_ns: int) -> None:
         """Enter the beginning of each cycle into a timetable."""
         self._timetable = timetable
+        self._show([*self._frequencies_mhz])
         for epoch in self._epochs:
             at_ns = start_ns + round(epoch["at_s"] * 1e9)
             timetable.at(at_ns, partial(self._begin, at_ns, epoch["cycle"]))
 
     def _begin(self, now_ns: int, cycle: list[list[str]]) -> None:
-        """Let another cycle begin, with the slot of its first channel and without a switch."""
+        """Begin another cycle, at the channel that the NIC is on if it is still there."""
         before = {self._mhz(links) for links in self._cycle}
-        self._cycle, self._at, self._number = cycle, 0, self._number + 1
-        if len(cycle) < 2:
-            self._tune(EVERYWHERE)
-            return
-        for links in cycle[1:]:
-            if self._mhz(links) not in before:
+        here = self._mhz(self._cycle[self._at]) if self._cycle else None
+        self._number += 1
+        for links in cycle if len(cycle) > 1 else ():
+            if self._mhz(links) not in before and self._mhz(links) != here:
                 # Its access points have not heard yet that the station is away.
                 self._tune(self._mhz(links))
                 self._tune(NOWHERE)
-        self._tune(self._mhz(cycle[0]))
-        self._slot(now_ns, now_ns + self._slot_ns, self._number)
+        kept = [n for n, links in enumerate(cycle) if self._mhz(links) == here]
+        self._cycle, self._at = cycle, kept[0] if kept else -1
+        if kept and not self._is_switching:
+            self._arrive(now_ns, now_ns + self._slot_ns, self._number)
+        elif cycle:
+            self._leave(now_ns, self._number)
+        else:
+            self._away()
 
     def end(self) -> None:
         """End the cycle; the access points of all channels hear that the station is awake."""
@@ -87,6 +95,8 @@ class Slots:
 
     def _slot(self, now_ns: int, end_ns: int, number: int) -> None:
         """Be on the channel until its slot ends or, if slots are adaptive, it is silent."""
+        if len(self._cycle) < 2:
+            return
         if self._is_adaptive:
             self._look(now_ns, end_ns, now_ns, self._packets(), number)
         else:
@@ -108,7 +118,7 @@ class Slots:
     def _leave(self, now_ns: int, number: int) -> None:
         if number != self._number:
             return
-        self._tune(NOWHERE)
+        self._away()
         self._at = (self._at + 1) % len(self._cycle)
         there_ns = now_ns + self._switch_ns
         end_ns = now_ns + self._slot_ns
@@ -116,5 +126,12 @@ class Slots:
 
     def _arrive(self, now_ns: int, end_ns: int, number: int) -> None:
         if number == self._number:
+            self._is_switching = False
             self._tune(self._mhz(self._cycle[self._at]))
+            self._show(self._cycle[self._at])
             self._slot(now_ns, end_ns, number)
+
+    def _away(self) -> None:
+        self._is_switching = True
+        self._tune(NOWHERE)
+        self._show([])

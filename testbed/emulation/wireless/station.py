@@ -152,6 +152,7 @@ class Station:
                 timetable.at(at_ns, partial(self._want, one))
         self._enter_scans(timetable, start_ns)
         if self._radio["slots"]:
+            self._gate = (self._raw / "gate.jsonl").open("w")
             self._slots = self._make_slots()
             self._slots.start(timetable, start_ns)
 
@@ -167,13 +168,19 @@ class Station:
         """Let the NIC hear all its channels: the run has ended, and what waits is to arrive."""
         if self._slots is not None:
             self._slots.end()
+            self._gate.close()
 
     def _make_slots(self) -> Slots:
         plan = self._radio["slots"]
         frequencies = {ap["name"]: ap["frequency_mhz"] for ap in self._radio["aps"]}
         of_link = {one["link"]: frequencies[one["ap"]] for one in self._radio["links"]}
         radio = self._network.radios[plan["nic"]]
-        return Slots(self._network.simulator, radio, of_link, plan, self._carried)
+        return Slots(self._network.simulator, radio, of_link, plan, self._carried, self._show)
+
+    def _show(self, links: list[str]) -> None:
+        """Take down which links are open, as the level gate does."""
+        t_s = max(0, time.monotonic_ns() - (self._start_ns or 0)) / 1e9  # 0: before the start
+        self._gate.write(json.dumps({"t_s": t_s, "open": links}) + "\n")
 
     def _carried(self, link: str) -> int:
         ways = self._network.air.counters()[link]
