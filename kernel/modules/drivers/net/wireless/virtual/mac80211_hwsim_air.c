@@ -213,11 +213,20 @@ bool hwsim_air_queue(struct mac80211_hwsim_data *data, struct sk_buff *skb,
 	struct air *air;
 	u32 bytes;
 
-	if (!is_unicast_ether_addr(hdr->addr1) || !ieee80211_is_data_present(hdr->frame_control))
+	if (!is_unicast_ether_addr(hdr->addr1) || !ieee80211_is_data(hdr->frame_control))
 		return false;
 	air = find_air_to(data, hdr->addr1);
 	if (!air)
 		return false;
+	if (!ieee80211_is_data_present(hdr->frame_control)) {
+		if (is_tuned_to(data, chan))
+			return false;
+		/* After a scan mac80211 asks whether the access point is there, on a
+		 * channel that the radio is not on: it was there a slot ago.
+		 */
+		report(air, skb, true);
+		return true;
+	}
 	__skb_queue_head_init(&done);
 	bytes = ip_bytes(skb);
 	spin_lock_bh(&air_lock);
