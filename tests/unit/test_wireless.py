@@ -217,6 +217,7 @@ def slots(**changes):
     radio = Radio("w1", 4, 0)
     made = Slots(simulator, radio, frequencies_mhz, plan | changes, carried, shown.append)
     made.start(timetable, 0)
+    simulator.slots = made
     return simulator, timetable
 
 
@@ -274,6 +275,15 @@ def test_an_adaptive_slot_goes_on_while_something_is_carried():
     counts = iter(range(1000))
     found = tuned_until(*slots(is_adaptive=True, carried=lambda _link: next(counts)), 110)
     assert found[TOLD_AT_THE_START:] == [(5, 2412), (100, hwsim.NOWHERE), (105, 2437)]
+
+
+def test_an_access_point_that_is_joined_hears_that_the_nic_is_elsewhere():
+    simulator, timetable = slots()
+    tuned_until(simulator, timetable, 50)
+    simulator.slots.joined("w1-ap1")
+    assert simulator.tuned == []
+    simulator.slots.joined("w1-ap2")
+    assert [frequency for _, frequency in simulator.tuned] == [2437, hwsim.NOWHERE, 2412]
 
 
 def test_with_one_channel_left_the_radio_stays_there():

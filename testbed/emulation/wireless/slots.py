@@ -79,6 +79,15 @@ class Slots:
         else:
             self._away()
 
+    def joined(self, link: str) -> None:
+        """Tell an access point that was joined just now if the NIC is on another channel."""
+        here = NOWHERE if self._is_switching else self._mhz(self._cycle[self._at])
+        if here != self._frequencies_mhz[link]:
+            self._tune(self._frequencies_mhz[link])
+            self._tune(NOWHERE)
+            if here != NOWHERE:
+                self._tune(here)
+
     def end(self) -> None:
         """End the cycle; the access points of all channels hear that the station is awake."""
         self._number += 1

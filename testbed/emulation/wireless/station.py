@@ -220,6 +220,8 @@ class Station:
         if nic.ap is not None:
             at_ns = time.monotonic_ns() + round(self._dhcp_s() * 1e9)
             path = self._paths[nic.name, nic.ap]
+            if self._slots is not None:
+                self._slots.joined(path)
             self._timetable.at(at_ns, partial(self._configured, nic, nic.ap, path))
         elif self._radio["policy"] == SINGLE_AP:
             nic.choose()
