@@ -145,7 +145,7 @@ def switch_losses(frames: Frames) -> int | None:
     """
     drained, started = frames.wifi.get("drained") or {}, frames.wifi.get("start") or {}
     if has_radios(frames.run) and drained:
-        return _sent_into_the_void(frames.run["radio"], drained)
+        return _sent_into_the_void(frames, drained)
     names = [link["link"] for link in frames.run["radio"]["links"]]
     if not drained:
         return None
@@ -168,12 +168,18 @@ def switch_losses(frames: Frames) -> int | None:
     return int(given - frames.captures["captured"].sum())
 
 
-def _sent_into_the_void(radio: Radio, drained: dict[str, Any]) -> int:
-    """Return how many frames went to a NIC that was on another channel, by the radios' counts."""
+def _sent_into_the_void(frames: Frames, drained: dict[str, Any]) -> int:
+    """Return how many frames went to a NIC that was on another channel, by the radios' counts.
+
+    A station's farewell wakes it in the eyes of the access point, which may send the one frame
+    that waits before it forgets the station: no switch did that.
+    """
+    radio = frames.run["radio"]
     if not radio["slots"]:
-        return 0  # an access point may send to a station that has left it: no switch did that
+        return 0
+    farewells = sum(one["what"] == "told to leave" for one in frames.radio.log)
     ways = [way for link in radio["links"] for way in drained[link["link"]].values()]
-    return int(sum(way["unacknowledged"] - way["dropped_loss"] for way in ways))
+    return max(0, int(sum(way["missed"] for way in ways)) - farewells)
 
 
 def rto_s(frames: Frames, at_s: float) -> float | None:

@@ -47,7 +47,7 @@ RATE_UNLIMITED = 2**64 - 1
 MAX_LOSS = 2**32 - 1
 
 _SETTING = struct.Struct("=IIiIQIIQ")
-_COUNT = struct.Struct("=II10Q")
+_COUNT = struct.Struct("=II11Q")
 COUNT_NAMES = (
     "dropped_full",
     "dropped_loss",
@@ -59,6 +59,7 @@ COUNT_NAMES = (
     "backlog",
     "unacknowledged",
     "dropped_gone",
+    "missed",
 )
 
 

@@ -88,7 +88,7 @@ def test_loss_of_everything_fits_into_its_field():
 
 
 def test_counters_are_read_by_sender_and_receiver():
-    counts = struct.pack("=II10Q", 3, 4, *range(10)) + struct.pack("=II10Q", 4, 3, *range(10, 20))
+    counts = struct.pack("=II11Q", 3, 4, *range(11)) + struct.pack("=II11Q", 4, 3, *range(10, 21))
     answer = message(FAMILY, 0, bytes([hwsim.GET_AIR, 1, 0, 0]) + attr(hwsim.ATTR_AIR, counts))
     found = hwsim.air_counters(FAMILY, answer)
     assert found[3, 4]["dropped_full"] == 0

@@ -185,6 +185,8 @@ static void deliver(struct air *air, struct sk_buff_head *done)
 			air->stats.delivered_bytes += bytes;
 		} else {
 			air->stats.unacknowledged++;
+			if (!is_tuned_to(air->to, air->chan))
+				air->stats.missed++;
 		}
 		report(air, skb, ack);
 	}

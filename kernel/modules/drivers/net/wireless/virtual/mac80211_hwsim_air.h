@@ -29,6 +29,7 @@ struct hwsim_air_stats {
 	u64 backlog;
 	u64 unacknowledged;	/* sent to a radio that did not take them, or lost */
 	u64 dropped_gone;	/* waited for a station that was forgotten */
+	u64 missed;		/* of the unacknowledged: the receiver was on another channel */
 };
 
 /* HWSIM_CMD_GET_AIR: an array of these in HWSIM_ATTR_AIR. */
