@@ -179,8 +179,8 @@ def _sent_into_the_void(frames: Frames, drained: dict[str, Any]) -> int:
         return 0
     farewells = sum(one["what"] == "told to leave" for one in frames.radio.log)
     ways = [way for link in radio["links"] for way in drained[link["link"]].values()]
-    missed = sum(int(way["missed"]) for way in ways)
-    return max(0, missed - farewells)
+    missed: int = sum(int(way["missed"]) for way in ways)
+    return max(0, missed - int(farewells))
 
 
 def rto_s(frames: Frames, at_s: float) -> float | None:
