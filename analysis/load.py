@@ -27,11 +27,13 @@ from analysis.parse.nfqueue import parse_queue
 from analysis.parse.nft import parse_nft
 from analysis.parse.nstat import parse_nstat
 from analysis.parse.pcap import Chunk, iter_packets
+from analysis.parse.radio import AirFrames, RadioEvidence, parse_radio
 from analysis.parse.reads import parse_reads
 from analysis.parse.segments import Seen, parse_segments
 from analysis.parse.ss import parse_ss
 from analysis.parse.tcpdump import CaptureStatistics, parse_tcpdump
 from analysis.parse.wifi import parse_gate, parse_packets, parse_probes
+from analysis.radio import has_radios
 from analysis.survey import Survey, Surveyor
 from analysis.tables import Frames, Origin
 from testbed.errors import RunInvalid, TestbedError
@@ -113,6 +115,7 @@ class RunDirectory:
             machine=self._machine(),
             passage=self._passage(),
             wifi=self._wifi(),
+            radio=self._radio(),
             problems=self.problems,
             sources=sorted(self.sources),
         )
@@ -374,7 +377,7 @@ class RunDirectory:
             return {}
         none: dict[str, Any] = {}
         found: dict[str, Any] = {"drained": self._read("links.drained.json", json.loads, none)}
-        if radio["slots"] or radio["scans"]:
+        if radio["slots"] or (radio["scans"] and not has_radios(self.run)):
             closed: list[tuple[float, list[str]]] = []
             found["gate"] = self._read("gate.jsonl", parse_gate, closed)
         if radio["probe_s"]:
@@ -385,6 +388,30 @@ class RunDirectory:
         if "packets" in found or "probes" in found:
             found["start"] = self._read("links.start.json", json.loads, none)
         return found
+
+    def _radio(self) -> RadioEvidence:
+        """Read what was said on the air, and what access points and NICs say of it."""
+        if not has_radios(self.run):
+            return RadioEvidence()
+        frames = self._read("radio.pcap", parse_radio, AirFrames([], 0, 0))
+        none: list[dict[str, Any]] = []
+        return RadioEvidence(
+            log=self._read("radio.jsonl", _json_lines, none),
+            acceptances=frames.acceptances,
+            access_points=self._texts(".hostapd.txt"),
+            nics=self._texts(".wpa_supplicant.txt"),
+            asleep=frames.asleep,
+        )
+
+    def _texts(self, suffix: str) -> dict[str, str]:
+        """Return the logs of a kind, by whose they are."""
+        files = sorted((self.path / "raw").glob(f"*{suffix}"))
+        return {
+            file.name.removesuffix(suffix): self._read(
+                file.name, lambda raw: raw.decode(errors="replace"), ""
+            )
+            for file in files
+        }
 
     def _base_rtt(self) -> dict[str, Any]:
         none: dict[str, Any] = {}

@@ -124,7 +124,21 @@ def link_changes(run: dict[str, Any], link: str, direction: str) -> list[dict[st
             found.append({"at_s": event["at_s"], "is_up": event["change"] == "link_up"})
         elif event.get("direction") == direction:
             found.append(event)
+    found += _samples(run, link)
     return sorted(found, key=lambda change: float(change["at_s"]))
+
+
+def _samples(run: dict[str, Any], link: str) -> list[dict[str, Any]]:
+    """Return the changes of a link that is radio: at that level the air follows the samples."""
+    radio = run.get("radio") or {}
+    if radio.get("level") != "mac80211":
+        return []
+    return [
+        {"at_s": t_s, "rate_bps": rate_bps, "loss_fraction": loss, "is_up": rate_bps > 0}
+        for one in radio["links"]
+        if one["link"] == link
+        for t_s, _, rate_bps, loss in one["samples"]
+    ]
 
 
 def rate_at(way: dict[str, Any], changes: list[dict[str, Any]], at_s: float) -> float:

@@ -16,6 +16,7 @@ from pandas.api.types import union_categoricals
 from analysis.parse.machine import MachineSample
 from analysis.parse.mptcp import Event
 from analysis.parse.mptcp_events import PathEvent
+from analysis.parse.radio import RadioEvidence
 from analysis.parse.segments import Seen
 
 KEYS = ["run_id", "t_s", "host", "path", "subflow"]
@@ -127,6 +128,7 @@ class Frames:
             time only.
         passage: segments on the client's and on the server's side of an interfering middlebox.
         wifi: of a run among access points: "gate", "probes", "asked", "packets", "drained".
+        radio: what was said on the air, where there were radios.
         problems: what could not be read, one sentence each.
             sources: the files that were read, relative to the run directory.
     """
@@ -157,6 +159,7 @@ class Frames:
     machine: list[MachineSample] = field(default_factory=list)
     passage: dict[str, list[Seen]] = field(default_factory=dict)
     wifi: dict[str, Any] = field(default_factory=dict)
+    radio: RadioEvidence = field(default_factory=RadioEvidence)
     problems: list[str] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
 

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.metrics import bin_edges, binned, longest_gap
+from analysis.radio import has_radios
 from analysis.reasons import Reason, invalid
 from analysis.tables import Frames
 
@@ -113,7 +114,9 @@ def added_rtts(frames: Frames) -> pd.DataFrame:
     if probes is None or not len(probes):
         return pd.DataFrame({"t_s": [], "path": [], "rtt_added_ms": []})
     names = [path["name"] for path in frames.run["topology"]["paths"]]
-    base = np.array([min(frames.base_rtt[name]["measured_us"]) for name in names])
+    # All propagation delay is in the wire; real radios let only the paths of the start be measured.
+    measured = {name: min(one["measured_us"]) for name, one in frames.base_rtt.items()}
+    base = np.array([measured.get(name, min(measured.values())) for name in names])
     start_ns = int(frames.manifest["started_unix_ns"])
     return pd.DataFrame({
         "t_s": (probes["sent_ns"].astype(np.int64) - start_ns) / 1e9,
@@ -141,6 +144,8 @@ def switch_losses(frames: Frames) -> int | None:
     what was given to it upwards is what the capture at the station must have.
     """
     drained, started = frames.wifi.get("drained") or {}, frames.wifi.get("start") or {}
+    if has_radios(frames.run) and drained:
+        return _sent_into_the_void(frames, drained)
     names = [link["link"] for link in frames.run["radio"]["links"]]
     if not drained:
         return None
@@ -161,6 +166,21 @@ def switch_losses(frames: Frames) -> int | None:
     passed = sum(count["packets"] for count in moved.values())
     given = passed + sum(lost[name, "a_to_b"] for name in names)
     return int(given - frames.captures["captured"].sum())
+
+
+def _sent_into_the_void(frames: Frames, drained: dict[str, Any]) -> int:
+    """Return how many frames went to a NIC that was on another channel, by the radios' counts.
+
+    A station's farewell wakes it in the eyes of the access point, which may send the one frame
+    that waits before it forgets the station: no switch did that.
+    """
+    radio = frames.run["radio"]
+    if not radio["slots"]:
+        return 0
+    farewells = sum(one["what"] == "told to leave" for one in frames.radio.log)
+    ways = [way for link in radio["links"] for way in drained[link["link"]].values()]
+    missed: int = sum(int(way["missed"]) for way in ways)
+    return max(0, missed - int(farewells))
 
 
 def rto_s(frames: Frames, at_s: float) -> float | None:

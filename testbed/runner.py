@@ -22,6 +22,7 @@ from testbed.collectors.mptcp_events import MptcpEventsCollector
 from testbed.collectors.nstat import record_counters
 from testbed.collectors.pcap import start_capture, wait_until_capturing
 from testbed.collectors.probes import Probes
+from testbed.collectors.radio_capture import start_radio_capture
 from testbed.collectors.ss import SsCollector
 from testbed.collectors.ss_text import FIRST_S, SsText
 from testbed.emulation.events import Changer
@@ -37,7 +38,12 @@ from testbed.emulation.mptcp import (
 )
 from testbed.emulation.network import Network
 from testbed.emulation.path_manager import ScriptedPathManager
-from testbed.errors import CommandError, PrerequisiteError, TestbedError
+from testbed.emulation.wireless.daemons import TOOLS as RADIO_TOOLS
+from testbed.emulation.wireless.network import WirelessNetwork
+from testbed.emulation.wireless.nic import Nic
+from testbed.emulation.wireless.station import Station
+from testbed.errors import CommandError, TestbedError
+from testbed.process import Background
 from testbed.rundir import write_json
 from testbed.target_facts import (
     REAL,
@@ -53,6 +59,9 @@ from testbed.workloads import workload_class
 from testbed.workloads.base import Stage, Workload
 
 COLLECTOR_TOOLS = ("tcpdump", "ss")
+
+# "level" of run.json's "radio" at which there are radios, and not only links like theirs.
+REAL_RADIOS = "mac80211"
 CONGESTION_CONTROLS = "net.ipv4.tcp_available_congestion_control"
 SCHEDULERS = "net.mptcp.available_schedulers"
 PROGRESS_STEP_S = 1.0
@@ -80,19 +89,20 @@ class Run:
         self._raw = folder / "raw"
         self._start_ns = 0
         self._event_log: list[dict[str, Any]] = []
-        self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager] = {}
+        self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager | Nic] = {}
         self._texts: list[SsText] = []
         self._manager: ScriptedPathManager | None = None
         self._machine: MachineCollector | None = None
         self._gate: Gate | None = None
+        self._station: Station | None = None
 
     def carry_out(self) -> None:
         """Go through all stages and write target.json last."""
         self._raw.mkdir(exist_ok=True)
-        self._prepare()
-        tools = [*self._workload.tools, *COLLECTOR_TOOLS]
-        facts: dict[str, Any] = {"kernel": kernel_facts(), "tools": tool_versions(tools)}
         with ExitStack() as stack:
+            self._prepare(stack)
+            facts: dict[str, Any] = {"kernel": kernel_facts()}
+            facts["tools"] = tool_versions(self._tools())
             facts["measured"] = self._measure(stack)
         make_durable(self._raw)
         facts["sysctls"] = node_sysctls(self._network)
@@ -100,11 +110,19 @@ class Run:
         facts["clock"], facts["links"] = clock(), self._network.link_kind.name
         write_json(self._folder / "target.json", facts)
 
-    def _prepare(self) -> None:
-        report("prepare")
-        check_level(self._plan.get("radio"))
+    def _tools(self) -> list[str]:
+        """Return the commands that this run needs."""
         kind = workload_class(self._plan["workload"]["name"])
-        require_tools([*kind.tools, *COLLECTOR_TOOLS])
+        radio = RADIO_TOOLS if self._has_radios() else ()
+        return [*kind.tools, *COLLECTOR_TOOLS, *radio]
+
+    def _has_radios(self) -> bool:
+        return bool((self._plan.get("radio") or {}).get("level") == REAL_RADIOS)
+
+    def _prepare(self, stack: ExitStack) -> None:
+        report("prepare")
+        kind = workload_class(self._plan["workload"]["name"])
+        require_tools(self._tools())
         mptcp, topology = self._plan["mptcp"], self._plan["topology"]
         for place, name, sysctl in (
             ("tcp.congestion_control", mptcp["congestion_control"], CONGESTION_CONTROLS),
@@ -116,12 +134,13 @@ class Run:
         if OWN_KERNEL in os.environ:
             fix_memory(self._plan.get("memory_factor", 1))
             allow_control(mptcp["congestion_control"])
-        self._network = Network(topology, wanted)
+        self._network = self._make_network(topology, wanted)
         self._network.build()
         set_limits(self._network.nodes, mptcp["limits"])
         add_endpoints(self._network, topology.get("endpoints", {}))
         self._client = self._make_client() if topology["paths"] else None
-        measure_base_rtt(self._network, topology["paths"], self._raw / "paths.rtt.json")
+        paths = self._power_on(stack)
+        measure_base_rtt(self._network, paths, self._raw / "paths.rtt.json")
         if self._client is not None:
             self._client.keep_only(self._plan["paths_at_start"])
         self._workload: Workload = kind(self._plan["workload"], self._network, self._raw)
@@ -130,6 +149,23 @@ class Run:
             log = self._raw / f"{said['node']}.path_manager.jsonl"
             paths = topology["paths"]
             self._manager = ScriptedPathManager(self._client, paths, said["script"], log)
+
+    def _make_network(self, topology: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> Network:
+        if self._has_radios():
+            return WirelessNetwork(topology, wanted, self._plan["radio"])
+        return Network(topology, wanted)
+
+    def _power_on(self, stack: ExitStack) -> list[dict[str, Any]]:
+        """Start radios, if there are any, and return the paths that lead somewhere now."""
+        paths: list[dict[str, Any]] = self._plan["topology"]["paths"]
+        if not isinstance(self._network, WirelessNetwork):
+            return paths
+        capture = stack.enter_context(start_radio_capture(self._raw))
+        wait_until_capturing(capture)
+        self._station = Station(self._network, self._raw)
+        self._station.start(stack)
+        self._listeners |= {nic.fileno(): nic for nic in self._station.listeners}
+        return [path for path in paths if path["name"] in self._station.paths_at_start()]
 
     def _make_client(self) -> MultipathClient:
         """Return the node whose paths come and go, with all of them."""
@@ -159,10 +195,11 @@ class Run:
         self._record("end")
         counted_s = self._elapsed_s()
         self._write_texts("end")
-        if self._gate is not None:
-            self._gate.release()
+        for turns in (self._gate, self._station):
+            if turns is not None:
+                turns.release()
         report("stop", self._elapsed_s())
-        if self._plan["captures"] or self._gate is not None:
+        if self._plan["captures"] or self._plan.get("radio"):
             self._wait_for_silence()
         if self._plan.get("radio"):
             record_links(self._network, self._raw / "links.drained.json")
@@ -192,19 +229,14 @@ class Run:
             time.sleep(SILENCE_S)
 
     def _start_captures(self, stack: ExitStack) -> None:
-        captures = [
-            stack.enter_context(
-                start_capture(
-                    self._network.nodes[wanted["node"]],
-                    wanted["interface"],
-                    self._raw / wanted["file"],
-                    wanted["snap_bytes"],
-                )
-            )
-            for wanted in self._plan["captures"]
-        ]
-        for capture in captures:
+        for capture in [self._start_capture(stack, one) for one in self._plan["captures"]]:
             wait_until_capturing(capture)
+
+    def _start_capture(self, stack: ExitStack, wanted: dict[str, Any]) -> Background:
+        node, file = self._network.nodes[wanted["node"]], self._raw / wanted["file"]
+        interface, expression = self._network.capture_place(node.name, wanted["interface"])
+        capture = start_capture(node, interface, file, wanted["snap_bytes"], expression)
+        return stack.enter_context(capture)
 
     def _start_samplers(self, stack: ExitStack) -> list[SsCollector]:
         collectors, nodes = self._plan["collectors"], self._network.nodes
@@ -261,6 +293,9 @@ class Run:
             self._manager.start(timetable, start_ns)
         if self._client is not None:
             change = partial(self._carry_out_own, changer)
+            if self._station is not None:
+                self._station.enter(timetable, start_ns, self._client, change)
+                self._station.air.before_change = self._links.sample
             self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
 
@@ -274,7 +309,7 @@ class Run:
 
     def _start_radio(self, radio: dict[str, Any], timetable: Timetable, stack: ExitStack) -> None:
         """Enter what a station's NIC does, and what is asked of it over the air."""
-        if radio["slots"] or radio["scans"]:
+        if (radio["slots"] or radio["scans"]) and self._station is None:
             self._gate = Gate(self._network, radio, self._raw / "gate.jsonl")
             stack.callback(self._gate.close)
             self._gate.start(timetable, self._start_ns)
@@ -331,18 +366,6 @@ class Run:
                 if self._workload.is_done():
                     return ended_ns
         return deadline_ns
-
-
-def check_level(radio: dict[str, Any] | None) -> None:
-    """Refuse a level of fidelity that this target does not have.
-
-    Raises:
-        PrerequisiteError: there is none of that name.
-    """
-    if radio is not None and radio["level"] != "gate":
-        raise PrerequisiteError(
-            f"wifi.level: there is no level {radio['level']} here; use the level gate"
-        )
 
 
 def step_ns(seconds: float) -> int:

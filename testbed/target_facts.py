@@ -22,6 +22,7 @@ VERSION_ARGV = {
     "mptcpize": ["mptcpize", "--version"],
     "squid": ["squid", "-v"],
     "tcpdump": ["tcpdump", "--version"],
+    "wpa_supplicant": ["wpa_supplicant", "-v"],
 }
 RECORDED_SYSCTLS = (
     "net.ipv4.tcp_congestion_control",
@@ -34,7 +35,12 @@ RECORDED_SYSCTLS = (
     "net.mptcp.stale_loss_cnt",
 )
 # Debian's package of each command that has another name than its package.
-PACKAGES = {"iperf3": "iperf3", "ss": "iproute2", "ip": "iproute2"}
+PACKAGES = {
+    "iperf3": "iperf3",
+    "ss": "iproute2",
+    "ip": "iproute2",
+    "wpa_supplicant": "wpasupplicant",
+}
 
 
 def require_tools(names: list[str]) -> None:

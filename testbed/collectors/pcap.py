@@ -31,10 +31,16 @@ def tcpdump_argv(interface: str, file: Path, snap_bytes: int) -> list[str]:
     ]
 
 
-def start_capture(node: Node, interface: str, file: Path, snap_bytes: int) -> Background:
-    """Start a capture; use `wait_until_capturing` before relying on it."""
+def start_capture(
+    node: Node, interface: str, file: Path, snap_bytes: int, expression: str = ""
+) -> Background:
+    """Start a capture; use `wait_until_capturing` before relying on it.
+
+    Args:
+        expression: which packets (pcap-filter(7)); empty: all.
+    """
     return Background(
-        tcpdump_argv(interface, file, snap_bytes),
+        [*tcpdump_argv(interface, file, snap_bytes), *([expression] if expression else [])],
         stdout_path=file.with_suffix(".tcpdump.out"),
         stderr_path=file.with_suffix(".tcpdump.txt"),
         prepare=node.namespace.enter,

@@ -59,7 +59,7 @@ class Network:
             for entry in self.plain["routes"][node.name]:
                 self._route(node, entry)
             node.rtnl.flush()
-        for link in self.links.values():
+        for link in self._cables():
             self._shape(link, "a_to_b")
             self._shape(link, "b_to_a")
             self._start(link)
@@ -75,6 +75,10 @@ class Network:
                 with node.namespace.inside():
                     mark_queue(index, way["rate_bps"], way["queue_bytes"], way["mark_bytes"])
 
+    def _cables(self) -> list[dict[str, Any]]:
+        """Return the links that are made here: all of them, unless some are radio."""
+        return [*self.links.values()]
+
     def _connect(self) -> None:
         """Make all links from an empty namespace, whose socket reaches into all others.
 
@@ -84,7 +88,7 @@ class Network:
             empty = enter_new_namespace()
             with NetlinkSocket(socket.NETLINK_ROUTE) as rtnl:
                 self.link_kind = find_link_kind(rtnl)
-                for link in self.links.values():
+                for link in self._cables():
                     self._make_link(rtnl, link)
                 rtnl.flush()
             empty.close()
@@ -229,6 +233,14 @@ class Network:
         """Return how much one direction of a link has delivered until now."""
         node, index = self.queues[name, direction]
         return qdisc.lab_link_stats(node.rtnl.dump(qdisc.dump_qdiscs()))[index]["delivered_bytes"]
+
+    def capture_place(self, node: str, interface: str) -> tuple[str, str]:
+        """Return where the packets of a node's interface are seen, and which of those they are.
+
+        Returns:
+            The interface, and a filter expression (pcap-filter(7)), empty for all packets.
+        """
+        return interface, ""
 
     def start_traces(self, start_ns: int) -> None:
         """Let the links that have a trace follow it from a time of the monotonic clock on."""

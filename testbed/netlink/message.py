@@ -126,22 +126,27 @@ class NetlinkSocket:
         """Queue a request; what says in an error message what it was for."""
         self._queue.append((request, what))
 
-    def flush(self) -> None:
+    def flush(self) -> int:
         """Send what is queued, many requests per system call, and wait until it is done.
+
+        Returns:
+            What the last one gave; some families answer with the number of what they made.
 
         Raises:
             BackendError: the kernel refused one; the message says which and why.
         """
         queue, self._queue = self._queue, []
+        given = 0
         while queue:
             size = count = 0
             while count < len(queue) and (count == 0 or size + len(queue[count][0]) < BATCH_BYTES):
                 size += len(queue[count][0])
                 count += 1
-            self._exchange(queue[:count])
+            given = self._exchange(queue[:count])
             queue = queue[count:]
+        return given
 
-    def _exchange(self, batch: list[tuple[bytes, str]]) -> None:
+    def _exchange(self, batch: list[tuple[bytes, str]]) -> int:
         first = self._sequence + 1
         self._sequence += len(batch)
         block = bytearray()
@@ -158,15 +163,15 @@ class NetlinkSocket:
                 if kind != NLMSG_ERROR or sequence < first:
                     continue
                 (error,) = struct.unpack_from("=i", body)
-                if error:
+                if error < 0:
                     raise _refusal(batch[sequence - first][1], -error, body)
                 if sequence == self._sequence:
-                    return
+                    return int(error)
 
-    def request(self, request: bytes, what: str) -> None:
-        """Send one request and wait until it is done."""
+    def request(self, request: bytes, what: str) -> int:
+        """Send one request, wait until it is done and return the number that it gave, mostly 0."""
         self.add(request, what)
-        self.flush()
+        return self.flush()
 
     def dump(self, request: bytes) -> bytes:
         """Send a dump request and return all of its answer as the kernel wrote it.

@@ -2,34 +2,21 @@
 """Generic netlink family mptcp_pm: limits, endpoints and events of the path manager."""
 
 import socket
-import struct
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from testbed.errors import PrerequisiteError
+from testbed.netlink.generic import GENL, NETLINK_GENERIC, find_family
 from testbed.netlink.message import (
-    NLM_F_ACK,
     NetlinkSocket,
     attr,
     message,
     nested,
-    split_attrs,
-    split_messages,
-    text,
     u8,
     u16,
     u32,
 )
 
-# include/uapi/linux/genetlink.h, mptcp_pm.h
-NETLINK_GENERIC = 16
-GENL_ID_CTRL = 16
-CTRL_CMD_GETFAMILY = 3
-CTRL_ATTR_FAMILY_ID = 1
-CTRL_ATTR_FAMILY_NAME = 2
-CTRL_ATTR_MCAST_GROUPS = 7
-CTRL_ATTR_MCAST_GRP_NAME = 1
-CTRL_ATTR_MCAST_GRP_ID = 2
+# include/uapi/linux/mptcp_pm.h
 ADD_ADDR = 1
 DEL_ADDR = 2
 SET_LIMITS = 5
@@ -45,7 +32,7 @@ ADDR_FLAGS = 6
 ADDR_IF_IDX = 7
 FLAGS = {"signal": 1, "subflow": 2, "backup": 4, "fullmesh": 8}
 
-_GENL = struct.Struct("=BBH")
+MISSING = "this kernel has no MPTCP; use the lab, or a kernel built with CONFIG_MPTCP"
 
 
 class Endpoint(NamedTuple):
@@ -74,7 +61,9 @@ class PathManager:
 
     def __init__(self, family: int | None = None) -> None:
         self._socket = NetlinkSocket(NETLINK_GENERIC)
-        self.family = family if family is not None else _family(self._socket)[0]
+        self.family = (
+            family if family is not None else find_family(self._socket, "mptcp_pm", MISSING)[0]
+        )
 
     def set_limits(self, subflows: int, add_addr_accepted: int) -> None:
         """Set how many additional subflows, and announced addresses, a connection may use."""
@@ -91,7 +80,7 @@ class PathManager:
         for endpoint in endpoints:
             body = _identity(endpoint) + _flags(endpoint.flags)
             body += u32(ADDR_IF_IDX, endpoint.interface_index)
-            asked = _GENL.pack(ADD_ADDR, 1, 0) + nested(MPTCP_PM_ATTR_ADDR, body)
+            asked = GENL.pack(ADD_ADDR, 1, 0) + nested(MPTCP_PM_ATTR_ADDR, body)
             what = f"add the MPTCP endpoint {endpoint.address}"
             self._socket.add(message(self.family, 0, asked), what)
         self._socket.flush()
@@ -108,7 +97,7 @@ class PathManager:
         self._send(SET_FLAGS, nested(MPTCP_PM_ATTR_ADDR, body), what)
 
     def _send(self, command: int, body: bytes, what: str) -> None:
-        self._socket.request(message(self.family, 0, _GENL.pack(command, 1, 0) + body), what)
+        self._socket.request(message(self.family, 0, GENL.pack(command, 1, 0) + body), what)
 
     def close(self) -> None:
         """Close the socket."""
@@ -131,29 +120,6 @@ def subscribe_events() -> NetlinkSocket:
         PrerequisiteError: the kernel has none.
     """
     events = NetlinkSocket(NETLINK_GENERIC)
-    _, groups = _family(events)
+    _, groups = find_family(events, "mptcp_pm", MISSING)
     events.join(groups[EVENT_GROUP])
     return events
-
-
-def _family(genl: NetlinkSocket) -> tuple[int, dict[str, int]]:
-    """Return the number of the family and those of its multicast groups by name."""
-    body = _GENL.pack(CTRL_CMD_GETFAMILY, 2, 0) + text(CTRL_ATTR_FAMILY_NAME, "mptcp_pm")
-    # The acknowledgement after the answer ends the reading.
-    for kind, _, answer in split_messages(genl.dump(message(GENL_ID_CTRL, NLM_F_ACK, body))):
-        if kind == GENL_ID_CTRL:
-            attrs = split_attrs(answer[_GENL.size :])
-            (number,) = struct.unpack("=H", attrs[CTRL_ATTR_FAMILY_ID])
-            return number, _groups(attrs.get(CTRL_ATTR_MCAST_GROUPS, b""))
-    raise PrerequisiteError(
-        "this kernel has no MPTCP; use the lab, or a kernel built with CONFIG_MPTCP"
-    )
-
-
-def _groups(data: bytes) -> dict[str, int]:
-    groups = {}
-    for entry in split_attrs(data).values():
-        attrs = split_attrs(entry)
-        name = attrs[CTRL_ATTR_MCAST_GRP_NAME].rstrip(b"\0").decode()
-        groups[name] = struct.unpack("=I", attrs[CTRL_ATTR_MCAST_GRP_ID])[0]
-    return groups

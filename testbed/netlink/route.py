@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from testbed.netlink.message import (
     NLM_F_CREATE,
     NLM_F_EXCL,
+    NLM_F_REPLACE,
     attr,
     message,
     nested,
@@ -22,6 +23,7 @@ RTM_NEWADDR = 20
 RTM_DELADDR = 21
 RTM_NEWROUTE = 24
 RTM_DELROUTE = 25
+RTM_NEWNEIGH = 28
 RTM_NEWRULE = 32
 RTM_DELRULE = 33
 IFLA_ADDRESS = 1
@@ -57,6 +59,9 @@ RT_SCOPE_LINK = 253
 RT_SCOPE_HOST = 254
 RT_SCOPE_NOWHERE = 255
 RTNH_F_ONLINK = 4
+NDA_DST = 1
+NDA_LLADDR = 2
+NUD_PERMANENT = 0x80
 IFF_UP = 0x1
 IFF_NOARP = 0x80
 
@@ -64,6 +69,7 @@ LOOPBACK_INDEX = 1
 TUNNEL_MTU_BYTES, TUNNEL_TTL = 1500, 64
 
 _LINK = struct.Struct("=BxHiII")
+_NEIGHBOUR = struct.Struct("=BxxxiHBB")
 # struct rtnexthop: length, flags, weight - 1, interface
 _NEXT_HOP = struct.Struct("=HBBi")
 
@@ -71,6 +77,19 @@ _NEXT_HOP = struct.Struct("=HBBi")
 def link_up(index: int, is_up: bool = True) -> bytes:
     """Return the request that sets an interface up or down."""
     return message(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, IFF_UP if is_up else 0, IFF_UP))
+
+
+def one_segment(index: int) -> bytes:
+    """Return the request that brings an interface up and gives it one segment per packet."""
+    body = _LINK.pack(0, 0, index, IFF_UP, IFF_UP) + u32(IFLA_GSO_MAX_SEGS, 1)
+    return message(RTM_NEWLINK, 0, body)
+
+
+def new_neighbour(index: int, address: str, mac: bytes) -> bytes:
+    """Return the request that makes known for good who has an address."""
+    body = _NEIGHBOUR.pack(socket.AF_INET, index, NUD_PERMANENT, 0, RTN_UNICAST)
+    body += attr(NDA_DST, socket.inet_aton(address)) + attr(NDA_LLADDR, mac)
+    return message(RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, body)
 
 
 def _link_body(

@@ -27,6 +27,8 @@ from testbed.topology import Topology
 
 TOPOLOGY = "wifi_street"
 DIRECTIONS = ("a_to_b", "b_to_a")
+# At the other level the radios do what the plan's samples and associations say.
+GATE = "gate"
 Radio = dict[str, Any]
 
 
@@ -197,7 +199,8 @@ def radio_use(radio: Radio) -> Use:
     if policy.startswith(TCP):
         return Use("tcp", at_start=at_start, first_path=at_start[0])
     drain_s = radio["policy_numbers"]["drain_s"]
-    events = [event for one in changes if one["at_s"] > 0 for event in _path_events(one, drain_s)]
+    modelled = changes if radio["level"] == GATE else []
+    events = [event for one in modelled if one["at_s"] > 0 for event in _path_events(one, drain_s)]
     flags = {path: ["subflow"] for path in paths}
     return Use("mptcp", flags=flags, at_start=at_start, events=events)
 
@@ -232,7 +235,7 @@ def open_shares(radio: Radio) -> dict[str, float]:
 def link_events(radio: Radio) -> list[dict[str, Any]]:
     """Return the changes of the links over which the radio model has a say: level `gate`."""
     found: list[dict[str, Any]] = []
-    for one in radio["links"]:
+    for one in radio["links"] if radio["level"] == GATE else ():
         rate_bps: float = next((sample[2] for sample in one["samples"] if sample[2]), 0.0)
         loss, is_up = 0.0, True
         for at_s, _, next_bps, next_loss in one["samples"]:

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from testbed.errors import PrerequisiteError
-from testbed.netlink import mptcp
+from testbed.netlink import generic, mptcp
 from testbed.netlink.message import (
     HEADER,
     NLMSG_ERROR,
@@ -31,7 +31,7 @@ class RecordingSocket:
     answer = b""
 
     def __init__(self, family):
-        assert family == mptcp.NETLINK_GENERIC
+        assert family == generic.NETLINK_GENERIC
         self.asked = []
 
     def dump(self, request):
@@ -59,16 +59,16 @@ def acknowledgement(error):
 
 
 def group(number, name):
-    body = u32(mptcp.CTRL_ATTR_MCAST_GRP_ID, 70 + number)
-    return nested(number, body + text(mptcp.CTRL_ATTR_MCAST_GRP_NAME, name))
+    body = u32(generic.CTRL_ATTR_MCAST_GRP_ID, 70 + number)
+    return nested(number, body + text(generic.CTRL_ATTR_MCAST_GRP_NAME, name))
 
 
 def family_answer():
     # The family's number in the recorded requests is 28.
-    attrs = text(mptcp.CTRL_ATTR_FAMILY_NAME, "mptcp_pm") + u16(mptcp.CTRL_ATTR_FAMILY_ID, 28)
+    attrs = text(generic.CTRL_ATTR_FAMILY_NAME, "mptcp_pm") + u16(generic.CTRL_ATTR_FAMILY_ID, 28)
     groups = group(1, "mptcp_pm_cmds") + group(2, "mptcp_pm_events")
-    attrs += nested(mptcp.CTRL_ATTR_MCAST_GROUPS, groups)
-    return message(mptcp.GENL_ID_CTRL, 0, bytes([1, 2, 0, 0]) + attrs) + acknowledgement(0)
+    attrs += nested(generic.CTRL_ATTR_MCAST_GROUPS, groups)
+    return message(generic.GENL_ID_CTRL, 0, bytes([1, 2, 0, 0]) + attrs) + acknowledgement(0)
 
 
 @pytest.fixture

@@ -154,3 +154,20 @@ def test_full_disk_is_a_sentence(tmp_path, monkeypatch, capsys, error, said):
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_workload_is_found_by_its_name(name):
     assert issubclass(workload_class(name), Workload)
+
+
+def test_a_machine_without_hostapd_is_told_what_to_install(tmp_path, monkeypatch):
+    """Only a run with real radios needs it; the tools of all runs are there."""
+    for name in ("tcpdump", "ss"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    plan = {"workload": {"name": "bulk"}, "radio": {"level": "gate"}}
+    require_tools(runner.Run(plan, tmp_path)._tools())
+    plan["radio"]["level"] = "mac80211"
+    with pytest.raises(PrerequisiteError) as caught:
+        require_tools(runner.Run(plan, tmp_path)._tools())
+    assert str(caught.value) == (
+        "this machine has no hostapd and no wpa_supplicant; "
+        "install with 'apt-get install hostapd wpasupplicant'"
+    )
