@@ -151,14 +151,15 @@ def _try_ifb(rtnl: NetlinkSocket) -> None:
 def _try_shaping(rtnl: NetlinkSocket) -> None:
     if os.environ.get(LINKS) != NETEM:
         try:
-            return rtnl.request(
+            rtnl.request(
                 qdisc.new_lab_link(route.LOOPBACK_INDEX, qdisc.LinkChange()), "try lab_link"
             )
+            return
         except BackendError:
             pass
     lo = route.LOOPBACK_INDEX
     rtnl.request(netem.set_netem(lo, 0.01, 0.0, None, flags=netem.NEW), "use netem")
-    return rtnl.request(netem.set_tbf(lo, 1, 8_000_000, 80_000, netem.REPLACE), "use tbf")
+    rtnl.request(netem.set_tbf(lo, 1, 8_000_000, 80_000, netem.REPLACE), "use tbf")
 
 
 def _try_redirection(rtnl: NetlinkSocket) -> None:
