@@ -144,12 +144,11 @@ def test_box_that_is_built_with_sudo_is_the_users(tmp_path, monkeypatch):
     """Root's own folders are not touched, and what is new belongs to who called."""
     given = {}
     monkeypatch.setattr(os, "chown", lambda path, uid, gid, **_: given.update({str(path): uid}))
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, "")  # noted, so that it is as before in the end
+        monkeypatch.delenv(name)
     with acting_for(Owner(1000, 1000, tmp_path)):
         (boxes.boxes_dir() / "new").mkdir(parents=True)
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.delenv("XDG_STATE_HOME")
 
     cache = tmp_path / ".cache" / "mptcp-testbed" / "boxes" / "new"
     assert given[str(cache)] == 1000
