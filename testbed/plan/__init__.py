@@ -28,36 +28,32 @@ from testbed.plan.events import (
     give_addresses,
     spec_changes,
 )
-from testbed.plan.fairness import RIVALS, SYSCTLS, fairness_scene, fairness_use, shape_scene
-from testbed.plan.interference import behaviour_of, interference_sysctls, interference_use
+from testbed.plan.fairness import shape_scene
 from testbed.plan.links import DIRECTIONS, TRACE_MARGIN_MS, shape_links, traced
-from testbed.plan.middlebox import middlebox_use, scene_of, watched_interfaces
-from testbed.plan.migrate import migration_use, variant_of
-from testbed.plan.modes import FULL, Situation, Use, use_paths
-from testbed.plan.path_manager import USERSPACE, plan_path_manager, possible_use
+from testbed.plan.modes import FULL, Situation
+from testbed.plan.path_manager import plan_path_manager
+from testbed.plan.recording import captures, collectors
 from testbed.plan.ride import Ride, make_ride, usable_spans
+from testbed.plan.settings import buffers, endpoints, mptcp_settings, sysctls
 from testbed.plan.topologies import find_topology
+from testbed.plan.uses import mode_of, uncertain_use, use_of
 from testbed.plan.wifi import (
     link_events,
     open_shares,
     parameters,
     plan_radio,
-    policy_of,
     radio_use,
     shape_radio_links,
 )
 from testbed.plan.workloads import plan_workload
 from testbed.spec.load import Experiment
 from testbed.spec.model import ExperimentSpec
-from testbed.spec.workloads import FairnessSpec, InterferenceSpec, MiddleboxSpec, MigrateSpec
-from testbed.topology import Topology, near_miss
+from testbed.spec.workloads import FairnessSpec
+from testbed.topology import Topology
 
 RUN_SCHEMA = 2
 SEEDS = 2**64
 SYNTHETIC = "synthetic ride"
-
-# What a segment list puts before a packet: IPv6 header and segment routing header.
-WRAPPER_BYTES = 80
 
 
 @dataclass(frozen=True)
@@ -146,7 +142,7 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     if not plain["paths"]:
         raise PlanError(f"{spec.topology_name} names no path, so no workload can use it")
     situation = _situation(spec, plain, ride)
-    use = radio_use(radio) if radio else _use(spec, plain, situation)
+    use = radio_use(radio) if radio else use_of(spec, plain, situation)
     changes += link_events(radio) if radio else []
     changes += _changes(spec, plain, ride, is_synthetic) + use.events
     # Of what happens at one time, the links change first, then the addresses, then the workload.
@@ -158,20 +154,20 @@ def plan_run(spec: ExperimentSpec, seed: int, folder: Path = Path()) -> dict[str
     transport = "udp" if spec.workload.name == "udp" else use.transport
     return {
         **_head(spec, plain, transport, seed),
-        "sysctls": _sysctls(spec, manager),
-        "mptcp": _mptcp(spec),
-        "endpoints": [] if manager else _endpoints(spec, use, plain),
+        "sysctls": sysctls(spec, manager),
+        "mptcp": mptcp_settings(spec),
+        "endpoints": [] if manager else endpoints(spec, use, plain),
         "path_manager": manager,
         "paths_at_start": use.at_start,
         "ride": asdict(ride) if ride else None,
         "coverage": {plain["paths"][0]["name"]: ride.stations} if ride else {},
         "expected_use": {} if manager else use.expected,
-        "possible_use": _possible_use(spec, manager, plain),
+        "possible_use": uncertain_use(spec, manager, plain),
         **({"radio": radio} if radio else {}),
         "events": changes,
         "workload": plan_workload(spec, plain, use, seed, open_shares(radio) if radio else None),
-        "captures": _captures(spec, plain),
-        "collectors": _collectors(spec, plain),
+        "captures": captures(spec, plain),
+        "collectors": collectors(spec, plain),
     }
 
 
@@ -181,7 +177,7 @@ def _head(spec: ExperimentSpec, plain: dict[str, Any], transport: str, seed: int
         "experiment": spec.name,
         "seed": seed,
         "duration_s": spec.duration,
-        "mode": _mode(spec),
+        "mode": mode_of(spec),
         "transport": transport,
         "topology": plain,
     }
@@ -201,8 +197,8 @@ def _plan_datacenter(
     _seed_losses(plain, changes, seed)
     return {
         **_head(spec, plain, use.transport, seed),
-        "sysctls": {"*": _buffers(spec), **ecmp_sysctls(plain, seed)},
-        "mptcp": {**_mptcp(spec), "limits": datacenter_limits(plain)},
+        "sysctls": {"*": buffers(spec), **ecmp_sysctls(plain, seed)},
+        "mptcp": {**mptcp_settings(spec), "limits": datacenter_limits(plain)},
         "memory_factor": memory_factor(plain),
         "endpoints": [],
         "paths_at_start": [],
@@ -211,43 +207,9 @@ def _plan_datacenter(
         "expected_use": {},
         "events": changes,
         "workload": plan_traffic(spec, plain, use, seed),
-        "captures": _captures(spec, plain),
+        "captures": captures(spec, plain),
         "collectors": datacenter_collectors(spec, plain),
     }
-
-
-def _use(spec: ExperimentSpec, plain: dict[str, Any], now: Situation) -> Use:
-    if isinstance(spec.workload, MigrateSpec):
-        return migration_use(spec, plain)
-    if isinstance(spec.workload, MiddleboxSpec):
-        return middlebox_use(spec, plain)
-    if isinstance(spec.workload, InterferenceSpec):
-        return interference_use(spec, plain)
-    if isinstance(spec.workload, FairnessSpec):
-        return fairness_use(spec, plain)
-    return use_paths(spec.mode or FULL, now)
-
-
-def _mode(spec: ExperimentSpec) -> str:
-    """Return what figures call a run: its mode, scene, policy, or the variant of its migration."""
-    if spec.wifi:
-        return policy_of(spec)
-    if isinstance(spec.workload, FairnessSpec):
-        return fairness_scene(spec)
-    if isinstance(spec.workload, MiddleboxSpec):
-        return scene_of(spec)
-    if isinstance(spec.workload, InterferenceSpec):
-        return behaviour_of(spec).name
-    return variant_of(spec) if isinstance(spec.workload, MigrateSpec) else spec.mode or FULL
-
-
-def _possible_use(
-    spec: ExperimentSpec, manager: dict[str, Any] | None, plain: dict[str, Any]
-) -> list[str]:
-    """Return the paths that may carry data or not, as what happens in the run has it."""
-    if isinstance(spec.workload, MigrateSpec | InterferenceSpec) or spec.wifi:
-        return [path["name"] for path in plain["paths"]]
-    return possible_use(manager, plain) if manager else []
 
 
 def build_topology(spec: ExperimentSpec) -> Topology:
@@ -319,98 +281,6 @@ def _seed_losses(plain: dict[str, Any], changes: list[dict[str, Any]], seed: int
             if link[direction]["loss_fraction"] or link["name"] in changed:
                 digest = hashlib.sha256(f"loss:{seed}:{link['name']}:{direction}".encode())
                 link[direction]["loss_seed"] = int.from_bytes(digest.digest()[:8], "big")
-
-
-def _sysctls(spec: ExperimentSpec, manager: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
-    """Return the sysctls of all nodes, and who manages the paths of one."""
-    found: dict[str, dict[str, Any]] = {"*": _buffers(spec) | interference_sysctls(spec)}
-    if isinstance(spec.workload, FairnessSpec):
-        found["*"] |= SYSCTLS
-    if manager is not None:
-        found[manager["node"]] = {"net.mptcp.path_manager": USERSPACE}
-    return found
-
-
-def _mptcp(spec: ExperimentSpec) -> dict[str, Any]:
-    return {
-        **spec.mptcp.model_dump(exclude={"endpoints", "script"}),
-        "path_manager": "kernel",
-        "congestion_control": spec.tcp.congestion_control,
-    }
-
-
-# Least, default and greatest buffer that the kernel takes on a machine with memory enough (tcp(7)).
-DEFAULT_BUFFERS = {
-    "net.ipv4.tcp_rmem": (4096, 131_072, 6_291_456),
-    "net.ipv4.tcp_wmem": (4096, 16_384, 4_194_304),
-}
-
-
-def _buffers(spec: ExperimentSpec) -> dict[str, Any]:
-    """Return the sysctls of TCP's buffers; the experiment says the greatest."""
-    asked = dict(zip(DEFAULT_BUFFERS, (spec.tcp.receive_buffer, spec.tcp.send_buffer), strict=True))
-    return {
-        name: f"{least} {min(default, asked[name] or default)} {asked[name] or greatest}"
-        for name, (least, default, greatest) in DEFAULT_BUFFERS.items()
-    }
-
-
-def _endpoints(spec: ExperimentSpec, use: Use, plain: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the MPTCP endpoint of each path that has one: as the file says, else as the mode."""
-    names = [path["name"] for path in plain["paths"]]
-    for name in spec.mptcp.endpoints:
-        if name not in names:
-            what = f'mptcp.endpoints: "{name}" is not a path of this network'
-            raise PlanError(f"{what}{near_miss(name, names)}")
-    if use.transport != "mptcp":
-        return []
-    flags: dict[str, list[str]] = {**use.flags}
-    for name, said in spec.mptcp.endpoints.items():
-        flags[name] = [str(flag) for flag in said]
-    return [{"path": name, "flags": flags[name]} for name in names if flags.get(name)]
-
-
-def _captures(spec: ExperimentSpec, plain: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the interfaces to record: those of the paths, or those that the file names."""
-    paths = {path["name"]: path for path in plain["paths"]}
-    watched = watched_interfaces(spec, plain)
-    wanted = [*paths, *watched] if spec.collectors.captures is None else spec.collectors.captures
-    more_bytes = WRAPPER_BYTES if watched else 0
-    found = []
-    for text in wanted:
-        if text in paths:
-            path = paths[text]
-            place = {"node": path["node"], "interface": path["interface"], "path": text}
-        else:
-            place = _interface(text, plain, paths)
-        name = place["path"] or place["interface"]
-        file = f"{place['node']}.{name}.pcap"
-        found.append({**place, "file": file, "snap_bytes": spec.collectors.snap_bytes + more_bytes})
-    return found
-
-
-def _interface(text: str, plain: dict[str, Any], paths: dict[str, Any]) -> dict[str, Any]:
-    node, _, interface = text.partition(":")
-    ends = {f"{link[side]}:{link[f'{side}_interface']}" for link in plain["links"] for side in "ab"}
-    if text not in ends:
-        known = sorted([*paths, *ends])
-        what = f'collectors.captures: "{text}" is neither a path nor a node:interface'
-        raise PlanError(f"{what}{near_miss(text, known)}")
-    mine = [name for name, p in paths.items() if (p["node"], p["interface"]) == (node, interface)]
-    return {"node": node, "interface": interface, "path": mine[0] if mine else None}
-
-
-def _collectors(spec: ExperimentSpec, plain: dict[str, Any]) -> dict[str, Any]:
-    ends = {end for path in plain["paths"] for end in (path["node"], path["to"])}
-    if isinstance(spec.workload, FairnessSpec):
-        ends |= {*RIVALS}
-    nodes = [node["name"] for node in plain["nodes"] if node["name"] in ends]
-    return {
-        "ss": {"nodes": nodes, "interval_s": spec.collectors.ss_interval},
-        "nstat": {"nodes": nodes},
-        "mptcp_events": {"nodes": nodes},
-        "links": {"interval_s": spec.collectors.link_interval},
-    }
 
 
 def plan_hash(plans: list[dict[str, Any]]) -> str:
