@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Read a run directory into tables; with `run_files` and `report`, all of analysis that opens files.
+"""Read a run directory into tables; here, in `run_files` and in `report` analysis opens files.
 
 What is missing or malformed becomes an entry of `Frames.problems`, so that a verdict can name it:
 a run whose captures cannot be read has failed, not crashed.
