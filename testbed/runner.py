@@ -16,15 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from testbed.collectors.base_rtt import measure_base_rtt
-from testbed.collectors.link_counters import LinkSampler, record_links
-from testbed.collectors.machine import INTERVAL_S, MachineCollector, record_timers
 from testbed.collectors.mptcp_events import MptcpEventsCollector
-from testbed.collectors.nstat import record_counters
-from testbed.collectors.pcap import start_capture, wait_until_capturing
-from testbed.collectors.probes import Probes
+from testbed.collectors.pcap import wait_until_capturing
 from testbed.collectors.radio_capture import start_radio_capture
-from testbed.collectors.ss import SsCollector
-from testbed.collectors.ss_text import FIRST_S, SsText
 from testbed.emulation.events import Changer
 from testbed.emulation.gate import Gate
 from testbed.emulation.memory import OWN_KERNEL, fix_memory
@@ -43,7 +37,7 @@ from testbed.emulation.wireless.network import WirelessNetwork
 from testbed.emulation.wireless.nic import Nic
 from testbed.emulation.wireless.station import Station
 from testbed.errors import CommandError, TestbedError
-from testbed.process import Background
+from testbed.recorder import Recorder
 from testbed.rundir import write_json
 from testbed.target_facts import (
     REAL,
@@ -54,7 +48,7 @@ from testbed.target_facts import (
     require_tools,
     tool_versions,
 )
-from testbed.timetable import Timetable, new_timer, set_timer
+from testbed.timetable import Timetable, new_timer, set_timer, step_ns
 from testbed.workloads import workload_class
 from testbed.workloads.base import Stage, Workload
 
@@ -90,9 +84,7 @@ class Run:
         self._start_ns = 0
         self._event_log: list[dict[str, Any]] = []
         self._listeners: dict[int, MptcpEventsCollector | ScriptedPathManager | Nic] = {}
-        self._texts: list[SsText] = []
         self._manager: ScriptedPathManager | None = None
-        self._machine: MachineCollector | None = None
         self._gate: Gate | None = None
         self._station: Station | None = None
 
@@ -136,6 +128,7 @@ class Run:
             allow_control(mptcp["congestion_control"])
         self._network = self._make_network(topology, wanted)
         self._network.build()
+        self._recorder = Recorder(self._plan, self._network, self._raw)
         set_limits(self._network.nodes, mptcp["limits"])
         add_endpoints(self._network, topology.get("endpoints", {}))
         self._client = self._make_client() if topology["paths"] else None
@@ -177,24 +170,24 @@ class Run:
     def _measure(self, stack: ExitStack) -> dict[str, Any]:
         report("start")
         captures = stack.enter_context(ExitStack())
-        self._start_captures(captures)
-        samplers = self._start_samplers(stack)
+        self._recorder.start_captures(captures)
+        self._listeners |= {events.fileno(): events for events in self._recorder.start(stack)}
         if self._manager is not None:
             stack.callback(self._manager.close)
             self._listeners[self._manager.fileno()] = self._manager
         self._workload.start_servers(stack)
-        self._record("start")
+        self._recorder.record("start")
         self._start_ns = (time.monotonic_ns() // START_STEP_NS + 1) * START_STEP_NS
         unix_ns = time.time_ns() - time.monotonic_ns() + self._start_ns
-        timetable = self._timetable(samplers, stack)
+        timetable = self._timetable(stack)
         self._network.start_traces(self._start_ns)
         timetable.at(self._start_ns, partial(self._workload.start, stack))
         ended_ns = self._wait(timetable)
-        self._links.sample()
+        self._recorder.sample_links()
         self._workload.stop()
-        self._record("end")
+        self._recorder.record("end")
         counted_s = self._elapsed_s()
-        self._write_texts("end")
+        self._recorder.write_texts("end")
         for turns in (self._gate, self._station):
             if turns is not None:
                 turns.release()
@@ -202,7 +195,7 @@ class Run:
         if self._plan["captures"] or self._plan.get("radio"):
             self._wait_for_silence()
         if self._plan.get("radio"):
-            record_links(self._network, self._raw / "links.drained.json")
+            self._recorder.record_links("drained")
         captures.close()
         captured_s = self._elapsed_s()
         return {
@@ -228,84 +221,35 @@ class Run:
             before = now
             time.sleep(SILENCE_S)
 
-    def _start_captures(self, stack: ExitStack) -> None:
-        for capture in [self._start_capture(stack, one) for one in self._plan["captures"]]:
-            wait_until_capturing(capture)
-
-    def _start_capture(self, stack: ExitStack, wanted: dict[str, Any]) -> Background:
-        node, file = self._network.nodes[wanted["node"]], self._raw / wanted["file"]
-        interface, expression = self._network.capture_place(node.name, wanted["interface"])
-        capture = start_capture(node, interface, file, wanted["snap_bytes"], expression)
-        return stack.enter_context(capture)
-
-    def _start_samplers(self, stack: ExitStack) -> list[SsCollector]:
-        collectors, nodes = self._plan["collectors"], self._network.nodes
-        samplers = [
-            SsCollector(nodes[name], self._raw / f"{name}.ss.bin")
-            for name in collectors["ss"]["nodes"]
-        ]
-        for sampler in samplers:
-            stack.callback(sampler.close)
-        for name in collectors["mptcp_events"]["nodes"]:
-            events = MptcpEventsCollector(nodes[name], self._raw / f"{name}.mptcp_events.bin")
-            stack.callback(events.close)
-            self._listeners[events.fileno()] = events
-        written = collectors.get("ss_text", collectors["ss"])["nodes"]
-        self._texts = [SsText(nodes[name], self._raw) for name in written]
-        return samplers
-
-    def _record(self, when: str) -> None:
-        for name in self._plan["collectors"]["nstat"]["nodes"]:
-            record_counters(self._network.nodes[name], self._raw / f"{name}.nstat.{when}.txt")
-        record_links(self._network, self._raw / f"links.{when}.json")
-
-    def _write_texts(self, when: str) -> None:
-        for text in self._texts:
-            text.write(when)
-
-    def _timetable(self, samplers: list[SsCollector], stack: ExitStack) -> Timetable:
-        start_ns = self._start_ns
-        timetable = Timetable(self._watch_machine(stack) if clock() == REAL else None)
-        self._links = LinkSampler(self._network, self._raw / "links.jsonl", start_ns)
-        stack.callback(self._links.close)
+    def _timetable(self, stack: ExitStack) -> Timetable:
+        start_ns, is_real = self._start_ns, clock() == REAL
+        late = self._recorder.watch_machine(start_ns, stack) if is_real else None
+        timetable = Timetable(late)
+        self._recorder.open_links(start_ns, stack)
         if radio := self._plan.get("radio"):
             self._start_radio(radio, timetable, stack)
         changer = Changer(self._network, self._client, self._gate)
-        collectors = self._plan["collectors"]
         for event in self._plan["events"]:
             at_ns = start_ns + round(event["at_s"] * 1e9)
             timetable.at(at_ns, partial(self._carry_out_event, changer, event))
         for at_s, place, step in self._network.trace_steps(self._plan["duration_s"]):
             at_ns = start_ns + step_ns(at_s)
             timetable.at(at_ns, partial(self._network.change_link, *place, step))
-        for sampler in samplers:
-            timetable.every(start_ns, step_ns(collectors["ss"]["interval_s"]), sampler.sample)
-        timetable.every(start_ns, step_ns(collectors["links"]["interval_s"]), self._links.sample)
+        self._recorder.enter(timetable, start_ns)
         timetable.every(
             start_ns,
             step_ns(PROGRESS_STEP_S),
             lambda: report("measure", self._elapsed_s()),
         )
-        if self._machine is not None:
-            timetable.every(start_ns, step_ns(INTERVAL_S), self._machine.sample)
-        self._plan_texts(timetable)
         if self._manager is not None:
             self._manager.start(timetable, start_ns)
         if self._client is not None:
             change = partial(self._carry_out_own, changer)
             if self._station is not None:
                 self._station.enter(timetable, start_ns, self._client, change)
-                self._station.air.before_change = self._links.sample
+                self._station.air.before_change = self._recorder.sample_links
             self._workload.prepare(Stage(timetable, start_ns, self._client, self._manager, change))
         return timetable
-
-    def _watch_machine(self, stack: ExitStack) -> list[tuple[int, int]]:
-        """Record how well the machine keeps up; return where to note what is late."""
-        late: list[tuple[int, int]] = []
-        self._machine = MachineCollector(self._raw / "machine.jsonl", self._start_ns)
-        stack.callback(self._machine.close)
-        stack.callback(record_timers, late, self._start_ns, self._raw / "timers.json")
-        return late
 
     def _start_radio(self, radio: dict[str, Any], timetable: Timetable, stack: ExitStack) -> None:
         """Enter what a station's NIC does, and what is asked of it over the air."""
@@ -314,28 +258,13 @@ class Run:
             stack.callback(self._gate.close)
             self._gate.start(timetable, self._start_ns)
         if radio["probe_s"] and self._client is not None:
-            paths = self._plan["topology"]["paths"]
-            address_of, file = self._client.address_of, self._raw / "probes.bin"
-            probes = Probes(self._network, paths, address_of, file)
-            stack.callback(probes.close)
-            probes.start(timetable, self._start_ns, radio["probe_s"])
-
-    def _plan_texts(self, timetable: Timetable) -> None:
-        """Let the sockets be written at 1, 2, 4, ... s.
-
-        In real time that would hold up what is due meanwhile: a process is slow to start.
-        """
-        if self._machine is not None:
-            return
-        at_s, when = FIRST_S, "start"
-        while at_s < self._plan["duration_s"]:
-            timetable.at(self._start_ns + step_ns(at_s), partial(self._write_texts, when))
-            at_s, when = 2 * at_s, "middle"
+            address_of, interval_s = self._client.address_of, radio["probe_s"]
+            self._recorder.probe(address_of, timetable, self._start_ns, interval_s, stack)
 
     def _carry_out_event(self, changer: Changer, event: dict[str, Any]) -> None:
         done_s = self._elapsed_s()
         if "link" in event:
-            self._links.sample()  # so that no sample spans two rates
+            self._recorder.sample_links()  # so that no sample spans two rates
         changer.carry_out(event)
         self._event_log.append({**event, "done_s": done_s})
         self._workload.after_change(event)
@@ -366,11 +295,6 @@ class Run:
                 if self._workload.is_done():
                     return ended_ns
         return deadline_ns
-
-
-def step_ns(seconds: float) -> int:
-    """Return whole nanoseconds."""
-    return round(seconds * 1e9)
 
 
 def report(stage: str, t_s: float | None = None) -> None:

@@ -71,3 +71,8 @@ def set_timer(fd: int, time_ns: int) -> None:
     when = (ctypes.c_long * 4)(0, 0, seconds, nanoseconds)  # struct itimerspec
     if _libc.timerfd_settime(fd, TFD_TIMER_ABSTIME, when, None):
         raise OSError(ctypes.get_errno(), "the timer: " + os.strerror(ctypes.get_errno()))
+
+
+def step_ns(seconds: float) -> int:
+    """Return whole nanoseconds."""
+    return round(seconds * 1e9)

@@ -26,6 +26,7 @@ PARTS = (
     "packet.py",
     "precopy.py",
     "process.py",
+    "recorder.py",
     "rundir.py",
     "runner.py",
     "target",
