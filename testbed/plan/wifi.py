@@ -29,7 +29,7 @@ TOPOLOGY = "wifi_street"
 DIRECTIONS = ("a_to_b", "b_to_a")
 # At the other level the radios do what the plan's samples and associations say.
 GATE = "gate"
-# Three round trips with MP_JOIN: then another subflow can say that an address is gone.
+# Three round trips for MP_JOIN: then another subflow can say that an address is gone.
 JOIN_S = 0.06
 Radio = dict[str, Any]
 
@@ -206,13 +206,21 @@ def radio_use(radio: Radio) -> Use:
         event
         for one in modelled
         if one["at_s"] > 0
-        for event in _path_events(one, drain_s, _told_s(one, modelled))
+        for event in _path_events(one, drain_s, _told_s(one, modelled, _join_s(radio)))
     ]
     flags = {path: ["subflow"] for path in paths}
     return Use("mptcp", flags=flags, at_start=at_start, events=events)
 
 
-def _told_s(change: dict[str, Any], changes: list[dict[str, Any]]) -> float:
+def _join_s(radio: Radio) -> float:
+    """Return when a new subflow can say something at the latest: the NIC may be away just then."""
+    slots, numbers = radio["slots"], radio["policy_numbers"]
+    switch_s = slots["switch_s"] if slots else 0.0
+    scan_s = numbers["scan_channel_s"] if radio["scans"] else 0.0
+    return float(JOIN_S + switch_s + scan_s)
+
+
+def _told_s(change: dict[str, Any], changes: list[dict[str, Any]], join_s: float) -> float:
     """Return when the address of an association goes.
 
     The server learns of it (REMOVE_ADDR) over another subflow. If there is none any more, the
@@ -222,7 +230,7 @@ def _told_s(change: dict[str, Any], changes: list[dict[str, Any]]) -> float:
     later = [one for one in changes if one["at_s"] > at_s]
     if not later or _is_on(changes, at_s):
         return at_s
-    told_s = round(float(later[0]["at_s"]) + JOIN_S, 6)
+    told_s = round(float(later[0]["at_s"]) + join_s, 6)
     comes_back = any(
         one["at_s"] <= told_s and (one["nic"], one["ap"]) == (change["nic"], change["ap"])
         for one in later
