@@ -87,6 +87,8 @@ def cell_label(values: dict[str, str]) -> str:
     parts = [
         (mode_style(value) or ModeStyle(value, "")).label
         if key == "mode"
+        else f"no {short_key(key)}"
+        if value == str(None)
         else f"{short_key(key)} {value}"
         for key, value in values.items()
     ]

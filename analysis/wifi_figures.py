@@ -83,7 +83,7 @@ def street_figure(sweep: Sweep, run: dict[str, Any]) -> Figure:
             for at_s in np.arange(0, steps[-1, 0] + 1, 20):
                 x, y = (np.interp(at_s, steps[:, 0], steps[:, n]) for n in (1, 2))
                 axes.plot([x], [y], marker="|", markersize=7, color=style.INK, zorder=3)
-                axes.annotate(f"{at_s:.0f}", (x, y), (0, -13), textcoords="offset points",
+                axes.annotate(f"{at_s:.0f}", (x, y), (0, 7), textcoords="offset points",
                               fontsize=7.5, ha="center", color=style.MUTED)  # fmt: skip
         axes.set_aspect("equal", adjustable="datalim")
         axes.plot([left - 5, right + 5], [steps[0, 2]] * 2, alpha=0)  # so that these are seen
@@ -290,5 +290,7 @@ def how_many_figure(sweep: Sweep) -> Figure:
                 ordered = sorted(cells, key=lambda cell: _number(cell, "wifi.aps"))
                 at = [_number(cell, "wifi.aps") for cell in ordered]
                 _curve(axes, at, ordered, column, look)
+            axes.set_xticks(sorted({_number(cell, "wifi.aps") for cell in sweep.cells}))
+            axes.xaxis.set_major_formatter("{x:.0f}")
             _finish(axes, "access points", label)
     return figure

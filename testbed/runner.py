@@ -194,6 +194,9 @@ class Run:
         report("stop", self._elapsed_s())
         if self._plan["captures"] or self._plan.get("radio"):
             self._wait_for_silence()
+        if self._gate is not None:
+            self._gate.still()
+            time.sleep(SILENCE_S)
         if self._plan.get("radio"):
             self._recorder.record_links("drained")
         captures.close()

@@ -22,6 +22,7 @@ from testbed.netlink.qdisc import LinkChange
 from testbed.timetable import Timetable
 
 DIRECTIONS = ("a_to_b", "b_to_a")
+DOWN = "b_to_a"
 NS_PER_S = 1_000_000_000
 # A turn ends early only if the links were read so often without a change.
 LOOKS = 2
@@ -42,6 +43,7 @@ class Gate:
         self._slots: dict[str, Any] = slots or {"epochs": []}
         scanning = {nic for _, _, nic in radio["scans"]} | ({slots["nic"]} if slots else set())
         self._links = [one["link"] for one in radio["links"] if one["nic"] in scanning]
+        self._radio_links = [one["link"] for one in radio["links"]]
         self._scans = radio["scans"]
         # Without slots all links are open but for the scans.
         self._cycle: list[list[str]] = [] if slots else [self._links]
@@ -83,6 +85,11 @@ class Gate:
         """Open all links for good: the run has ended, and what waits is to arrive."""
         self._timetable = None
         self._set(self._links)
+
+    def still(self) -> None:
+        """Let nothing more down to the station: who is never silent is not to outrun a capture."""
+        for name in self._radio_links:
+            self._network.change_link(name, DOWN, LinkChange(rate_bps=0))
 
     def close(self) -> None:
         """Close the log."""

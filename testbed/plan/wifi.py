@@ -29,6 +29,8 @@ TOPOLOGY = "wifi_street"
 DIRECTIONS = ("a_to_b", "b_to_a")
 # At the other level the radios do what the plan's samples and associations say.
 GATE = "gate"
+# Three round trips for MP_JOIN: then another subflow can say that an address is gone.
+JOIN_S = 0.06
 Radio = dict[str, Any]
 
 
@@ -200,17 +202,54 @@ def radio_use(radio: Radio) -> Use:
         return Use("tcp", at_start=at_start, first_path=at_start[0])
     drain_s = radio["policy_numbers"]["drain_s"]
     modelled = changes if radio["level"] == GATE else []
-    events = [event for one in modelled if one["at_s"] > 0 for event in _path_events(one, drain_s)]
+    events = [
+        event
+        for one in modelled
+        if one["at_s"] > 0
+        for event in _path_events(one, drain_s, _told_s(one, modelled, _join_s(radio)))
+    ]
     flags = {path: ["subflow"] for path in paths}
     return Use("mptcp", flags=flags, at_start=at_start, events=events)
 
 
-def _path_events(change: dict[str, Any], drain_s: float) -> list[dict[str, Any]]:
+def _join_s(radio: Radio) -> float:
+    """Return when a new subflow can say something at the latest: the NIC may be away just then."""
+    slots, numbers = radio["slots"], radio["policy_numbers"]
+    switch_s = slots["switch_s"] if slots else 0.0
+    scan_s = numbers["scan_channel_s"] if radio["scans"] else 0.0
+    return float(JOIN_S + switch_s + scan_s)
+
+
+def _told_s(change: dict[str, Any], changes: list[dict[str, Any]], join_s: float) -> float:
+    """Return when the address of an association goes.
+
+    The server learns of it (REMOVE_ADDR) over another subflow. If there is none any more, the
+    station waits for the next one; else the server would find out by its retransmission timer.
+    """
+    at_s: float = change["at_s"]
+    later = [one for one in changes if one["at_s"] > at_s]
+    if not later or _is_on(changes, at_s):
+        return at_s
+    told_s = round(float(later[0]["at_s"]) + join_s, 6)
+    comes_back = any(
+        one["at_s"] <= told_s and (one["nic"], one["ap"]) == (change["nic"], change["ap"])
+        for one in later
+    )
+    return at_s if comes_back else told_s
+
+
+def _is_on(changes: list[dict[str, Any]], at_s: float) -> bool:
+    """Say whether the station has any access point."""
+    on = {(one["nic"], one["ap"]): one["is_on"] for one in changes if one["at_s"] <= at_s}
+    return any(on.values())
+
+
+def _path_events(change: dict[str, Any], drain_s: float, told_s: float) -> list[dict[str, Any]]:
     """Return what an association does to its path: one that is given up is a backup before."""
     at_s, path = change["at_s"], {"path": f"{change['nic']}-{change['ap']}"}
     if change["is_on"]:
         return [{"at_s": at_s, "change": "address_back", **path, "flags": ["subflow"]}]
-    gone = {"at_s": at_s, "change": "address_gone", **path}
+    gone = {"at_s": told_s, "change": "address_gone", **path}
     if change["why"] not in GIVEN_UP or not drain_s:
         return [gone]
     before_s = max(at_s - drain_s, 0.0)

@@ -152,6 +152,7 @@ def test_quantities(text, value):
 
 def test_labels():
     assert cell_label({"mode": "nosuch"}) == "nosuch"
+    assert cell_label({"wifi.scans.period": "None"}) == "no scans period"
     assert cell_label({"mptcp.congestion_control": "bbr"}) == "mptcp congestion control bbr"
     assert counted(1, "run") == "1 run" and counted(0, "run") == "0 runs"
     assert numbers([3, 1, 2, 7]) == "1-3, 7"

@@ -45,6 +45,28 @@ def test_single_ap_has_the_hole_that_was_asked():
     assert found["at_s"] == pytest.approx(down["at_s"] + 0.3 + 1 + 0.1 + 2)
 
 
+def test_the_last_address_goes_when_another_subflow_can_say_so():
+    made = plan("single-ap")
+    _, lost, found = made["radio"]["associations"][:3]
+    (gone,), (back,) = changes(made, "address_gone")[:1], changes(made, "address_back")[:1]
+    assert gone["path"] == "w1-ap1"
+    assert back["at_s"] == found["at_s"] < gone["at_s"] <= found["at_s"] + 0.1
+    assert lost["at_s"] < back["at_s"]
+
+
+def test_the_address_of_an_access_point_that_comes_back_goes_before():
+    made = plan("single-ap", aps=1, seed=3, outages={"every": "20 s", "length": "4 s"})
+    events = [e for e in made["events"] if e["change"] in ("address_gone", "address_back")]
+    assert [e["change"] for e in events[:2]] == ["address_gone", "address_back"]
+    assert events[0]["at_s"] == made["radio"]["associations"][1]["at_s"]
+
+
+def test_an_address_goes_at_once_where_another_one_is_left():
+    made = plan("two-nic")
+    off = next(c for c in made["radio"]["associations"] if not c["is_on"])
+    assert changes(made, "address_gone")[0]["at_s"] == off["at_s"]
+
+
 def test_fast_handover_makes_before_it_breaks():
     made = plan("fast-handover", scans={"period": "1 s"})
     _, on, off = made["radio"]["associations"][:3]
