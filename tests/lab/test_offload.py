@@ -336,9 +336,9 @@ def test_more_subflows_than_the_kernel_takes(offload):
 
 
 def test_a_mode_that_fails_affects_no_other(kernel, tmp_path):
-    """The client's 3G has no address to lose in one of them."""
+    """The client's 3G has no endpoint to lose in one of them."""
     text = (PACKAGE.parent / "experiments" / "offload.yaml").read_text()
-    events = '[{"at": "1 s", "change": "address_gone", "path": "3g"}]'
+    events = '[{"at": "1 s", "change": "endpoint_remove", "path": "3g"}]'
     (tmp_path / "one.yaml").write_text(f"{text}\nevents: {events}\n")
     modes = 'matrix.mode=["mptcp-full", "mptcp-single"]'
     done = subprocess.run(
