@@ -40,10 +40,12 @@ DEFAULT_BUFFERS = {
 
 
 def buffers(spec: ExperimentSpec) -> dict[str, Any]:
-    """Return the sysctls of TCP's buffers; the experiment says the greatest."""
+    """Return the sysctls of TCP's buffers; the experiment says the greatest, and what is new."""
+    initial = {"net.ipv4.tcp_rmem": spec.tcp.initial_receive_buffer}
     asked = dict(zip(DEFAULT_BUFFERS, (spec.tcp.receive_buffer, spec.tcp.send_buffer), strict=True))
     return {
-        name: f"{least} {min(default, asked[name] or default)} {asked[name] or greatest}"
+        name: f"{least} {min(initial.get(name) or default, asked[name] or greatest)} "
+        f"{asked[name] or greatest}"
         for name, (least, default, greatest) in DEFAULT_BUFFERS.items()
     }
 

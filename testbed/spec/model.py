@@ -65,6 +65,9 @@ class TcpSpec(Section):
     receive_buffer: BufferSize | None = Field(
         None, description="greatest receive buffer (tcp_rmem); default: 6 MiB"
     )
+    initial_receive_buffer: BufferSize | None = Field(
+        None, description="receive buffer of a new socket (tcp_rmem); default: 128 KiB"
+    )
     send_buffer: BufferSize | None = Field(
         None, description="greatest send buffer (tcp_wmem); default: 4 MiB"
     )

@@ -171,6 +171,8 @@ def test_buffers_are_sysctls_of_every_node():
             "net.ipv4.tcp_wmem": "4096 8000 8000",
         }
     }
+    made = plan(tcp__initial_receive_buffer="2 MB")
+    assert made["sysctls"]["*"]["net.ipv4.tcp_rmem"] == "4096 2000000 6291456"
 
 
 def test_values_of_one_direction_go_before_those_of_both():
