@@ -1,14 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is promised of migrations: gaps, whole streams, and rounds as the model has them."""
 
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-TESTBED = Path(sys.executable).with_name("testbed")
+from benchmarks.promises import met, runs_of
+
 MAKE, BREAK = "mptcp-make-before-break", "mptcp-break-before-make"
 
 # The machine is 1 ms from its client once it has moved.
@@ -16,27 +13,10 @@ MORE_S = {MAKE: 0.1, BREAK: 2 * 0.001 + 0.3}
 MODEL_FRACTION = 0.05
 
 
-def migrate(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Return the runs of a call of `testbed migrate`."""
-    done = subprocess.run(
-        [str(TESTBED), "migrate", "--json", "--out", str(folder), "--jobs", "1", *options],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    found: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
-    return found
-
-
-def met(is_met: bool) -> str:
-    """Return the word for a promise that is kept or not."""
-    return "met" if is_met else "MISSED"
-
-
 def gaps(folder: Path) -> None:
     """Print the gap of each MPTCP variant for two lengths of the stop."""
     options = ("--dirty-rate", "32Mbit/s", "--downtime-limit", "600ms,2200ms", "--seeds", "2")
-    for run in migrate(folder, "--variant", f"{MAKE},{BREAK}", *options):
+    for run in runs_of("migrate", folder, "--variant", f"{MAKE},{BREAK}", *options):
         stop_s, more_s = run["stop_and_copy_s"], MORE_S[run["mode"]]
         worst_s = max(run["gap_s"], run["upload_gap_s"])
         print(
@@ -49,7 +29,7 @@ def gaps(folder: Path) -> None:
 def model(folder: Path) -> None:
     """Print rounds and length of migrations beside the model."""
     options = ("--memory", "32MiB,128MiB", "--dirty-rate", "8Mbit/s,40Mbit/s", "--variant", MAKE)
-    for run in migrate(folder, *options):
+    for run in runs_of("migrate", folder, *options):
         took_s, said_s = run["migration_s"], run["model_migration_s"]
         off = abs(took_s - said_s) / said_s
         is_same = run["precopy_rounds"] == run["model_rounds"] and off <= MODEL_FRACTION
@@ -63,7 +43,7 @@ def no_end(folder: Path) -> None:
     """Print how a migration ends that does not converge."""
     options = ("--dirty-rate", "80Mbit/s", "--max-rounds", "4", "--variant", MAKE)
     for limit, outcome in (("stop", "moved"), ("abort", "failed")):
-        (run,) = migrate(folder, *options, "--set", f"workload.on_limit={limit}")
+        (run,) = runs_of("migrate", folder, *options, "--set", f"workload.on_limit={limit}")
         is_met = (run["outcome"], run["precopy_rounds"]) == (outcome, 4) and run["sha256_ok"]
         print(f"  does not converge, {limit}: {run['outcome']} after 4 rounds: {met(is_met)}")
 

@@ -1,33 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is promised of a station among access points: exact slots, known holes, a fast walk."""
 
-import json
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-TESTBED = Path(sys.executable).with_name("testbed")
+from benchmarks.promises import met, runs_of
+
 UDP_FRACTION, MPTCP_FRACTION, HOLE_S, WALK_WALL_S = 0.03, 0.10, 0.3, 10.0
 LIGHT = "workload={name: udp, rate: 200 kbit/s}"
-
-
-def wifi(folder: Path, *options: str) -> list[dict[str, Any]]:
-    """Return the runs of a call of `testbed wifi`."""
-    done = subprocess.run(
-        [str(TESTBED), "wifi", "--json", "--out", str(folder), "--jobs", "1", *options],
-        stdout=subprocess.PIPE,
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
-    found: list[dict[str, Any]] = json.loads(done.stdout)["runs"]
-    return found
-
-
-def met(is_met: bool) -> str:
-    """Return the word for a promise that is kept or not."""
-    return "met" if is_met else "MISSED"
 
 
 def slots(folder: Path) -> None:
@@ -36,14 +17,14 @@ def slots(folder: Path) -> None:
         ("UDP", "workload={name: udp}", UDP_FRACTION),
         ("MPTCP", "workload={name: bulk}", MPTCP_FRACTION),
     ):
-        for run in wifi(folder, "--scene", "slots", "--set", workload):
+        for run in runs_of("wifi", folder, "--scene", "slots", "--set", workload):
             off = run["goodput_mbps"] / run["oracle_mbps"] - 1
             print(
                 f"  {name}, {_cell(run)}: {run['goodput_mbps']:.2f} Mbit/s, "
                 f"oracle {run['oracle_mbps']:.2f} ({off:+.1%}): {met(abs(off) <= most)}; "
                 f"lost by switching {run['switch_losses']}: {met(run['switch_losses'] == 0)}"
             )
-    for run in wifi(folder, "--scene", "slots", "--set", LIGHT):
+    for run in runs_of("wifi", folder, "--scene", "slots", "--set", LIGHT):
         longest, bound = run["rtt_added_ms_max"], run["rtt_bound_ms_max"]
         print(
             f"  idle, {_cell(run)}: a round trip takes {run['rtt_added_ms_mean']:.1f} ms more on "
@@ -57,7 +38,7 @@ def _cell(run: dict[str, Any]) -> str:
 
 def walk(folder: Path) -> None:
     """Print the gaps of a walk, and how long it takes."""
-    for run in wifi(folder, "--policy", "two-nic,single-ap"):
+    for run in runs_of("wifi", folder, "--policy", "two-nic,single-ap"):
         gap_s, wall_s = run["gap_max_s"], run["wall_s"]
         if run["mode"] == "two-nic":
             limit_s = run["rto_at_gap_s"]
@@ -73,7 +54,7 @@ def walk(folder: Path) -> None:
 
 def static(folder: Path) -> None:
     """Print what two NICs get at each place, against TCP over either access point."""
-    runs = wifi(folder, "--scene", "static", "--policy", "tcp-ap1,tcp-ap2,two-nic")
+    runs = runs_of("wifi", folder, "--scene", "static", "--policy", "tcp-ap1,tcp-ap2,two-nic")
     places = sorted({run["at_m"] for run in runs})
     for at_m in places:
         got = {run["mode"]: run["goodput_mbps"] for run in runs if run["at_m"] == at_m}
