@@ -2,10 +2,17 @@
 """What all tests share."""
 
 import os
+import signal
 
 import pytest
 
 EXPECT_ALL = os.environ.get("TESTBED_EXPECT_ALL") == "1"
+
+
+def pytest_configure():
+    """Let Ctrl-C be heard here and in what tests start, also when a shell began us with `&`."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(hookwrapper=True)
