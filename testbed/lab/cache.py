@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the testbed keeps what it can make again: kernel sources, kernels and build logs."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from testbed.errors import PrerequisiteError
+from testbed.lab.watch import Report
 
 # How long compilers that were killed may take to be gone.
 REMOVAL_TIMEOUT_S = 10.0
@@ -59,3 +61,22 @@ def remove_folder(folder: Path) -> None:
     while folder.exists() and time.monotonic() < deadline_s:
         time.sleep(0.05)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def one_build_at_a_time(folder: Path, what: str, report: Report) -> Iterator[None]:
+    """Let one process at a time build into a folder; others wait and say so.
+
+    Args:
+        folder: made if it is not there.
+        what: is built, with its article.
+        report: called with a phase and None.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            report(f"wait for another build of {what}", None)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -7,7 +7,6 @@ two users with the same digits run the same bytes.
 """
 
 import errno
-import fcntl
 import hashlib
 import json
 import shutil
@@ -18,7 +17,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testbed.errors import BackendError, PrerequisiteError, SpecError
-from testbed.lab.cache import cache_dir, disk_full, remove_folder, scratch_folder
+from testbed.lab.cache import (
+    cache_dir,
+    disk_full,
+    one_build_at_a_time,
+    remove_folder,
+    scratch_folder,
+)
 from testbed.lab.source import Source
 from testbed.lab.toolchain import require_toolchain
 from testbed.lab.tree import Additions, Tree
@@ -131,13 +136,7 @@ def check_buildable(free_bytes: Callable[[Path], int] = _free_bytes) -> None:
 @contextmanager
 def build_lock(report: Report) -> Iterator[None]:
     """Let one process at a time build; others wait and say so."""
-    _kernels_dir().mkdir(parents=True, exist_ok=True)
-    with (_kernels_dir() / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("wait for another build of a lab kernel", None)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_build_at_a_time(_kernels_dir(), "a lab kernel", report):
         _remove_stale()
         yield
 

@@ -13,7 +13,6 @@ A box lies in the cache as boxes/<release of Linux>-<12 hex digits of its recipe
 info.json is written last and says how large each file is.
 """
 
-import fcntl
 import hashlib
 import json
 import os
@@ -25,7 +24,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testbed.errors import BackendError, PrerequisiteError
-from testbed.lab.cache import disk_full, is_full, remove_folder, scratch_folder
+from testbed.lab.cache import (
+    disk_full,
+    is_full,
+    one_build_at_a_time,
+    remove_folder,
+    scratch_folder,
+)
 from testbed.lab.watch import Report, watch
 from testbed.process import run
 from testbed.vm.archive import Archive
@@ -163,13 +168,7 @@ def check_buildable() -> None:
 @contextmanager
 def build_lock(report: Report) -> Iterator[None]:
     """Let one process at a time build; what a killed one left is removed."""
-    boxes_dir().mkdir(parents=True, exist_ok=True)
-    with (boxes_dir() / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            report("wait for another build of a box", None)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    with one_build_at_a_time(boxes_dir(), "a box", report):
         for folder in boxes_dir().glob(".build-*"):
             remove_folder(folder)
         yield
