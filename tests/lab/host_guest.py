@@ -17,7 +17,7 @@ from testbed.backends.host import HostBackend
 from testbed.emulation.links import LINKS, NETEM
 
 # So many programs that want the one processor for so long.
-LOADS, BUSY = 8, "import time; end = time.time() + 4\nwhile time.time() < end: pass"
+LOADS, BUSY = 48, "import time; end = time.time() + 8\nwhile time.time() < end: pass"
 os.environ[LINKS] = NETEM
 os.environ["XDG_CACHE_HOME"] = "/tmp/cache"
 cancelled = threading.Event()
