@@ -7,6 +7,7 @@ demo: setup
 	.venv/bin/testbed offload
 
 test: setup
+	@./setup box
 	@$(PYTHON) -m pytest; code=$$?; echo "pytest: exit code $$code"; exit $$code
 
 setup:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same experiment on two backends: by how much each number differs, and how sure that is.
 
-Runs are told apart by their cell only; what varies within a cell is the seed. The difference of two
-means has the interval of Welch's t-test, which does not ask the two to vary equally: on one machine
-runs differ by their seeds alone, on the other one by what else the machine does.
+Runs are paired by cell and seed: both backends carry out the same plan, so what the seed decides,
+the ride or the order of losses, is in both runs of a pair and drops out of their difference. What
+is left is the backend's. The mean of the differences has the interval of Student's t-test for
+pairs.
 """
 
 from collections.abc import Sequence
@@ -39,19 +40,18 @@ class Difference:
     Attributes:
         cell: in words, "" where nothing varies.
         metric: name of the column.
-        first, second: means; None where no usable run has the number.
-        first_runs, second_runs: how many usable runs have it.
+        pairs: how many seeds have the number in usable runs on both.
+        first, second: means over the pairs; None where there is none.
         difference: second minus first.
-        low, high: of the difference, with a confidence of CONFIDENCE; None for fewer than two runs.
+        low, high: of the difference, with a confidence of CONFIDENCE; None for a single pair.
         relative: the difference in parts of the first mean; None where that is 0.
     """
 
     cell: str
     metric: str
-    first: float | None
-    second: float | None
-    first_runs: int
-    second_runs: int
+    pairs: int
+    first: float | None = None
+    second: float | None = None
     difference: float | None = None
     low: float | None = None
     high: float | None = None
@@ -71,11 +71,7 @@ def compare(first: Results, second: Results) -> list[Difference]:
         other = others.get(cell.label)
         theirs = other.usable if other else second.table.iloc[:0]
         for metric in metrics_of(cell.usable, theirs):
-            found.append(
-                difference(
-                    cell.label, metric, _values(cell.usable, metric), _values(theirs, metric)
-                )
-            )
+            found.append(difference(cell.label, metric, *_paired(cell.usable, theirs, metric)))
     return found
 
 
@@ -92,40 +88,39 @@ def metrics_of(*tables: pd.DataFrame) -> list[str]:
     return [name for name in wanted if any(len(_values(table, name)) for table in tables)]
 
 
-def _values(table: pd.DataFrame, metric: str) -> Floats:
+def _values(table: pd.DataFrame, metric: str) -> "pd.Series[float]":
+    """Return the numbers of one column by their seeds."""
     if metric not in table:
-        return np.array([], dtype=np.float64)
-    numbers = pd.to_numeric(table[metric], errors="coerce").astype("Float64").dropna()
-    return np.asarray(numbers, dtype=np.float64)
+        return pd.Series(dtype=np.float64)
+    numbers = pd.to_numeric(table.set_index("seed")[metric], errors="coerce")
+    return numbers.astype("Float64").dropna().astype(np.float64)
+
+
+def _paired(first: pd.DataFrame, second: pd.DataFrame, metric: str) -> tuple[Floats, Floats]:
+    """Return the numbers of the seeds that have one on both, in the same order."""
+    both = pd.concat([_values(first, metric), _values(second, metric)], axis=1, join="inner")
+    numbers = both.to_numpy(dtype=np.float64)
+    return numbers[:, 0], numbers[:, 1]
 
 
 def difference(cell: str, metric: str, first: Floats, second: Floats) -> Difference:
-    """Return the difference of the means of two samples, with Welch's interval."""
-    counts = {"first_runs": len(first), "second_runs": len(second)}
-    means = [float(np.mean(one)) if len(one) else None for one in (first, second)]
-    a, b = means
-    if a is None or b is None:
-        return Difference(cell, metric, a, b, **counts)
-    off = b - a
-    low, high = welch_interval(first, second)
-    relative = off / a if a else None
-    return Difference(cell, metric, a, b, **counts, difference=off, low=low, high=high,
-                      relative=relative)  # fmt: skip
+    """Return the mean difference of pairs of values, with its interval."""
+    if not len(first):
+        return Difference(cell, metric, 0)
+    a, b = float(np.mean(first)), float(np.mean(second))
+    low, high = paired_interval(first, second)
+    relative = (b - a) / a if a else None
+    return Difference(cell, metric, len(first), a, b, b - a, low, high, relative)
 
 
-def welch_interval(first: Floats, second: Floats) -> tuple[float | None, float | None]:
-    """Return the interval of the difference of two means; None for fewer than two values each."""
-    if min(len(first), len(second)) < 2:
+def paired_interval(first: Floats, second: Floats) -> tuple[float | None, float | None]:
+    """Return the interval of the mean of second - first; None for fewer than two pairs."""
+    off = second - first
+    if len(off) < 2:
         return None, None
-    off = float(np.mean(second) - np.mean(first))
-    parts = [float(np.var(one, ddof=1)) / len(one) for one in (first, second)]
-    error = sum(parts) ** 0.5
-    if error == 0.0:
-        return off, off
-    freedoms = [part**2 / (len(one) - 1) for part, one in zip(parts, (first, second), strict=True)]
-    freedom = sum(parts) ** 2 / sum(freedoms)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * error
-    return off - reach, off + reach
+    middle, error = float(np.mean(off)), float(np.std(off, ddof=1)) / len(off) ** 0.5
+    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(off) - 1)) * error
+    return middle - reach, middle + reach
 
 
 def as_records(found: Sequence[Difference]) -> list[dict[str, Any]]:
@@ -140,8 +135,8 @@ def comparison_figure(
     rows = [one for one in found if one.relative is not None]
     texts = Texts(
         f"{names[1]} against {names[0]}",
-        f"Difference of the means, with Welch's interval of {CONFIDENCE:.0%} where there are two "
-        "runs or more on both.",
+        f"Mean difference of runs with the same seed, with its interval of {CONFIDENCE:.0%} where "
+        "there are two pairs or more.",
         ["Red: the interval does not hold zero. Invalid runs do not count.", *notes],
         [],
     )
@@ -171,4 +166,8 @@ def comparison_figure(
 
 def _row_label(one: Difference) -> str:
     label = f"{one.cell}: {one.metric}" if one.cell else one.metric
-    return f"{label} (n = {one.first_runs}, {one.second_runs})"
+    return f"{label} ({_count(one.pairs)})"
+
+
+def _count(pairs: int) -> str:
+    return f"{pairs} pair" if pairs == 1 else f"{pairs} pairs"

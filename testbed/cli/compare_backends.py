@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from testbed.backends.base import Backend
 
 STEM = "comparison"
+# Beyond this a number is written out, without decimals: bytes.
+MANY = 10_000
 
 
 @click.command("compare-backends")
@@ -42,8 +44,8 @@ STEM = "comparison"
 def compare_backends(file: Path, backends: str, options: RunOptions) -> None:
     """Carry out the experiment in FILE on two backends and compare every number.
 
-    Both get the same runs with the same seeds; the interval of each difference is Welch's, so
-    there should be several (--seeds). --backend is not used.
+    Both get the same runs, and runs with the same seed are compared as a pair; an interval takes
+    several of them (--seeds). --backend is not used.
 
     Example: testbed compare-backends experiments/offload.yaml --backends lab,host --seeds 5
     """
@@ -102,7 +104,7 @@ def _report(names: tuple[str, str], places: Sequence[Path], options: RunOptions)
         "backends": list(names),
         "results_dirs": [str(place) for place in places],
         "verdicts": counts,
-        "method": "Welch",
+        "method": "paired Student's t",
         "confidence": CONFIDENCE,
         "differences": as_records(found),
     }
@@ -135,11 +137,13 @@ def _print(names: tuple[str, str], found: "Sequence[Difference]") -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from analysis.compare import CONFIDENCE
+
     console = Console()
     for cell in dict.fromkeys(one.cell for one in found):
         table = Table(box=None, pad_edge=False, title=escape(cell) or None, title_justify="left")
         table.add_column("number", no_wrap=True)
-        for head in (*map(escape, names), "difference", "", "95 % interval", "n"):
+        for head in (*map(escape, names), "difference", "", f"± ({CONFIDENCE:.0%})", "pairs"):
             table.add_column(head, justify="right")
         for one in found:
             if one.cell == cell:
@@ -150,9 +154,11 @@ def _print(names: tuple[str, str], found: "Sequence[Difference]") -> None:
 def _columns(one: "Difference") -> list[str]:
     means = [_number(value) for value in (one.first, one.second, one.difference)]
     relative = "" if one.relative is None else f"{one.relative:+.1%}"
-    interval = "-" if one.low is None else f"{_number(one.low)} .. {_number(one.high)}"
-    return [*means, relative, interval, f"{one.first_runs}, {one.second_runs}"]
+    reach = None if one.low is None or one.high is None else (one.high - one.low) / 2
+    return [*means, relative, _number(reach), str(one.pairs)]
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if abs(value) >= MANY else f"{value:.4g}"

@@ -63,7 +63,7 @@ class RunProgress:
             return STAGES.get(stage, stage)
         now = time.monotonic()
         wall_s = now - self._since.setdefault(folder, now)
-        speed = f", {event['t_s'] / wall_s:.0f} times real time" if wall_s > 0.5 else ""
+        speed = f", {_speed(event['t_s'], wall_s)}" if wall_s > 0.5 else ""
         return f"{event['t_s']:.0f} of at most {self._runs[folder][1]:.0f} s{speed}"
 
     def __enter__(self) -> Self:
@@ -80,15 +80,20 @@ def end_text(manifest: dict[str, Any]) -> str:
     if manifest["status"] != "complete":
         return f"{manifest['status']}: {manifest['error']}"
     summary = manifest.get("summary", {})
-    speed = manifest["virtual_s"] / max(manifest["wall_s"], 0.001)
+    speed = _speed(manifest["virtual_s"], manifest["wall_s"])
     goodput = summary.get("goodput_mbps")
     rate = f", {goodput:.2f} Mbit/s" if goodput is not None else ""
     reasons = summary.get("verdict_reasons") or []
     why = f": {reasons[0]}" if reasons else ""
     return (
         f"{summary.get('verdict', '?')}{rate}, {manifest['virtual_s']:.1f} s in "
-        f"{manifest['wall_s']:.1f} s ({speed:.0f} times real time){why}"
+        f"{manifest['wall_s']:.1f} s ({speed}){why}"
     )
+
+
+def _speed(clock_s: float, wall_s: float) -> str:
+    factor = clock_s / max(wall_s, 0.001)
+    return f"{factor:.{0 if factor >= 10 else 1}f} times real time"
 
 
 class _Bars:

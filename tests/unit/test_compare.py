@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The difference of two backends: Welch's interval, what counts, and how it is shown."""
+"""The difference of two backends: pairs, their interval, what counts, and how it is shown."""
 
 import json
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.compare import compare, comparison_figure, difference, welch_interval
+from analysis.compare import compare, comparison_figure, difference, paired_interval
 from analysis.runs import read_results
 
 
@@ -30,20 +30,30 @@ def write_results(folder, goodputs, verdicts=None, mode="mptcp-full"):
 
 
 def test_the_interval_is_that_of_scipy():
-    a, b = np.array([8.0, 8.2, 8.1, 8.4]), np.array([7.0, 7.9, 7.4])
-    reference = stats.ttest_ind(b, a, equal_var=False).confidence_interval(0.95)
+    a, b = np.array([8.0, 8.2, 8.1, 8.4]), np.array([7.0, 7.9, 7.4, 7.6])
+    reference = stats.ttest_rel(b, a).confidence_interval(0.95)
 
-    assert welch_interval(a, b) == pytest.approx((reference.low, reference.high))
-
-
-def test_runs_that_do_not_vary_differ_exactly():
-    assert welch_interval(np.array([2.0, 2.0]), np.array([3.0, 3.0])) == (1.0, 1.0)
+    assert paired_interval(a, b) == pytest.approx((reference.low, reference.high))
 
 
-def test_one_run_has_no_interval():
-    one = difference("", "goodput_mbps", np.array([8.0]), np.array([7.0, 7.2]))
+def test_what_the_seed_decides_drops_out():
+    """Seeds differ by 2, the backends by 0.1: one is no reason to doubt the other."""
+    a, b = np.array([6.0, 8.0, 10.0]), np.array([6.1, 8.11, 10.09])
 
-    assert (one.difference, one.low, one.is_clear) == (pytest.approx(-0.9), None, False)
+    assert difference("", "goodput_mbps", a, b).is_clear
+
+
+def test_backends_that_agree_exactly_do_not_differ():
+    a = np.array([2.0, 3.0])
+
+    assert paired_interval(a, a) == (0.0, 0.0)
+    assert not difference("", "goodput_mbps", a, a).is_clear
+
+
+def test_one_pair_has_no_interval():
+    one = difference("", "goodput_mbps", np.array([8.0]), np.array([7.0]))
+
+    assert (one.difference, one.low, one.is_clear) == (pytest.approx(-1.0), None, False)
 
 
 def test_invalid_runs_do_not_count_and_wall_time_is_no_result(tmp_path):
@@ -55,7 +65,7 @@ def test_invalid_runs_do_not_count_and_wall_time_is_no_result(tmp_path):
 
     assert set(found) == {"goodput_mbps", "bytes_wifi"}
     goodput = found["goodput_mbps"]
-    assert (goodput.first_runs, goodput.second_runs) == (3, 3)
+    assert goodput.pairs == 2  # seeds 1 and 2: the third is invalid there, the fourth not here
     assert goodput.difference == pytest.approx(-1.0)
     assert goodput.relative == pytest.approx(-1 / 8.1)
     assert goodput.is_clear
@@ -67,7 +77,7 @@ def test_a_backend_without_usable_runs_has_no_mean(tmp_path):
     second = write_results(tmp_path / "b", [1.0], ["invalid"])
     goodput = next(one for one in compare(first, second) if one.metric == "goodput_mbps")
 
-    assert (goodput.second, goodput.second_runs, goodput.difference) == (None, 0, None)
+    assert (goodput.second, goodput.pairs, goodput.difference) == (None, 0, None)
 
 
 def test_the_figure_has_a_row_per_number(tmp_path):
@@ -76,6 +86,6 @@ def test_the_figure_has_a_row_per_number(tmp_path):
 
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == [
-        "MPTCP, all paths: goodput_mbps (n = 2, 2)",
-        "MPTCP, all paths: bytes_wifi (n = 2, 2)",
+        "MPTCP, all paths: goodput_mbps (2 pairs)",
+        "MPTCP, all paths: bytes_wifi (2 pairs)",
     ]

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual machine of the tests' own, beside whatever the user has.
 
-A boot on an emulated processor takes minutes, so these tests are not among `testpaths`:
-
-    .venv/bin/testbed vm build-box
-    .venv/bin/python -m pytest tests/vm
-
+`./setup box` builds its box, which takes root; where there is none the tests are skipped.
 TESTBED_VM_PROVIDER chooses the provider; qemu, which needs no root, unless it says another.
 """
 
@@ -16,6 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from testbed.errors import PrerequisiteError
+from testbed.vm.box import find_box
 
 TESTBED = Path(sys.executable).with_name("testbed")
 PROVIDER = os.environ.get("TESTBED_VM_PROVIDER", "qemu")
@@ -45,6 +44,10 @@ def testbed(tmp_path_factory):
 @pytest.fixture(scope="session")
 def machine(testbed):
     """What `testbed vm up` says of the machine, which runs."""
+    try:
+        find_box()
+    except PrerequisiteError as error:
+        pytest.skip(str(error))
     done = testbed("vm", "up", "--provider", PROVIDER, "--name", "mptcp-testbed-test", "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
