@@ -107,7 +107,7 @@ def test_emulated_processor_counts_instructions():
     text = vagrantfile(make_vm(), make_box())
 
     assert 'libvirt.driver = "qemu"' in text
-    assert 'qemuargs value: "shift=3,sleep=on"' in text
+    assert 'qemuargs value: "shift=0,sleep=on"' in text
     assert 'box_url = "file:///cache/boxes/7.3-abc/libvirt.box"' in text
     assert "insert_key = false" in text
 
