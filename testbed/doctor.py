@@ -26,7 +26,8 @@ from testbed.lab.boot import (
 )
 from testbed.lab.cache import cache_dir
 from testbed.lab.host import available_memory_bytes, memory_folder
-from testbed.lab.kernel import BUILD_BYTES, find_kernel
+from testbed.lab.kernel import find_kernel
+from testbed.lab.kinds import LAB as LAB_KERNEL
 from testbed.lab.system_calls import can_filter_system_calls, can_trace
 from testbed.lab.toolchain import install_command, missing_from_toolchain
 from testbed.process import run
@@ -164,10 +165,11 @@ def judge_memory(available_bytes: int) -> Check:
 def judge_cache(folder: Path, free_bytes: int, *, has_kernel: bool) -> Check:
     """A kernel build takes room that is free again after it."""
     detail = f"{folder}, {_gib(free_bytes)} free"
-    if free_bytes >= BUILD_BYTES:
+    if free_bytes >= LAB_KERNEL.build_bytes:
         return Check("cache", LAB, Status.OK, detail)
     status = Status.WARNING if has_kernel else Status.MISSING
-    remedy = f"free {_gib(BUILD_BYTES)}, or set XDG_CACHE_HOME to a folder on another disk"
+    wanted = _gib(LAB_KERNEL.build_bytes)
+    remedy = f"free {wanted}, or set XDG_CACHE_HOME to a folder on another disk"
     return Check("cache", LAB, status, detail, remedy)
 
 

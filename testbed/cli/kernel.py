@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`testbed kernel`: builds the lab kernel and shows which ones there are."""
+"""`testbed kernel`: builds the lab kernel, or one for virtual machines, and shows what there is."""
 
 import json
 import os
@@ -19,15 +19,26 @@ from testbed.lab.kernel import (
     find_kernel,
     list_kernels,
 )
+from testbed.lab.kinds import KINDS, LAB, Kind
 from testbed.lab.source import local_source, packaged_source
+
+for_option = click.option(
+    "--for",
+    "kind_name",
+    type=click.Choice(list(KINDS)),
+    default=LAB.name,
+    show_default=True,
+    help="lab: where experiments run; vm: of a virtual machine, for 'vm build-box --kernel ours'.",
+)
 
 
 @click.group()
 def kernel() -> None:
-    """Build the lab kernel, the Linux that experiments run in."""
+    """Build our own kernel, the Linux that experiments run in."""
 
 
 @kernel.command()
+@for_option
 @click.option(
     "--source",
     type=click.Path(path_type=Path),
@@ -43,32 +54,35 @@ def kernel() -> None:
     help="How many compilers to run at once.",
 )
 @click.option("--force", is_flag=True, help="Look for a newer source and build again.")
-def build(source: Path | None, suite: str | None, jobs: int, force: bool) -> None:
-    """Fetch, extend, configure and compile the lab kernel.
+def build(kind_name: str, source: Path | None, suite: str | None, jobs: int, force: bool) -> None:
+    """Fetch, extend, configure and compile the kernel.
 
     It needs no root. A kernel that was built for this state of kernel/ is used again.
     """
     if source and suite:
         raise click.UsageError("--source and --suite exclude each other")
+    kind = KINDS[kind_name]
     given = local_source(source) if source else None
-    if not force and (built := _find_or_none()):
+    if not force and (built := _find_or_none(kind)):
         click.echo(f"Linux {built.id} is already built: {built.path}")
         return
-    check_buildable()
+    check_buildable(kind)
     with ended_like_ctrl_c(), show_progress() as report, build_lock(report):
-        built = None if force else _find_or_none()
+        built = None if force else _find_or_none(kind)
         if built is None:
             chosen = given or packaged_source(suite, refresh=force, report=report)
-            built = build_kernel(chosen, jobs, report)
+            built = build_kernel(chosen, jobs, report, kind)
     click.echo(f"Linux {built.id} is ready: {built.path}")
 
 
 @kernel.command("list")
+@for_option
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
-def list_(as_json: bool) -> None:
-    """List the lab kernels in the cache, oldest first."""
-    kernels = list_kernels()
-    current = _find_or_none()
+def list_(kind_name: str, as_json: bool) -> None:
+    """List the kernels in the cache, oldest first."""
+    kind = KINDS[kind_name]
+    kernels = list_kernels(kind)
+    current = _find_or_none(kind)
     if as_json:
         records = [_as_record(one, is_current=one == current) for one in kernels]
         click.echo(json.dumps(records, indent=2))
@@ -77,18 +91,19 @@ def list_(as_json: bool) -> None:
         mark = "*" if one == current else " "
         click.echo(f"{mark} {one.id}  {one.built}  {one.source}")
     if not kernels:
-        click.echo("no lab kernel has been built; run 'testbed kernel build'")
+        click.echo(f"no {kind.title} has been built; run '{kind.build_command}'")
 
 
 @kernel.command()
-def path() -> None:
-    """Print the executable of the kernel that experiments use."""
-    click.echo(find_kernel().path)
+@for_option
+def path(kind_name: str) -> None:
+    """Print the kernel that experiments use: the lab's executable, or a machine's package."""
+    click.echo(find_kernel(KINDS[kind_name]).path)
 
 
-def _find_or_none() -> Kernel | None:
+def _find_or_none(kind: Kind) -> Kernel | None:
     try:
-        return find_kernel()
+        return find_kernel(kind)
     except PrerequisiteError:
         return None
 

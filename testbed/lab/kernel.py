@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The lab kernels of this user: built once per state of the checkout's kernel/ folder, then kept.
+"""The kernels of this user: built once per state of the checkout's kernel/ folder, then kept.
 
-A kernel lies in the cache as kernels/<release>-<12 hex digits>/ with the executable `linux`,
+A lab kernel lies in the cache as kernels/<version>-<12 hex digits>/ with the executable `linux`,
 its `config`, the `build.log` and `info.json`. The digits are of the executable's own hash, so
-two users with the same digits run the same bytes.
+two users with the same digits run the same bytes. A kernel for virtual machines lies likewise
+in vm-kernels/, as a Debian package; the digits are of the package.
 """
 
 import errno
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from testbed.errors import BackendError, PrerequisiteError, SpecError
+from testbed.lab.additions import Additions, additions_hash, additions_in
 from testbed.lab.cache import (
     cache_dir,
     disk_full,
@@ -24,25 +26,23 @@ from testbed.lab.cache import (
     remove_folder,
     scratch_folder,
 )
+from testbed.lab.kinds import KINDS, LAB, Kind
 from testbed.lab.source import Source
 from testbed.lab.toolchain import require_toolchain
-from testbed.lab.tree import Additions, Tree
+from testbed.lab.tree import Tree
 from testbed.lab.watch import Report
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
-# Measured for 7.3.4: 1.4 GB of source, objects and kernel at the peak, and a package of 0.2 GB.
-BUILD_BYTES = 1_800_000_000
-
 
 @dataclass(frozen=True)
 class Kernel:
-    """A kernel that can be booted.
+    """A kernel that can be booted, or installed.
 
     Attributes:
-        path: the executable.
-        id: release and the first digits of the executable's hash.
-        release: the version of Linux.
+        path: the executable, or the package.
+        id: the version of Linux and the first digits of the hash of that file.
+        release: the version of Linux; of a machine's kernel, as `uname -r` says it.
         source: what it was built from.
         additions: hash of the kernel/ folder that it was built with.
         config: its complete configuration.
@@ -62,93 +62,95 @@ def _free_bytes(folder: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def find_kernel() -> Kernel:
+def find_kernel(kind: Kind = LAB) -> Kernel:
     """Return the newest kernel that was built with this checkout's kernel/ folder.
 
     Raises:
         PrerequisiteError: there is none.
     """
-    wanted = additions_hash(find_additions())
-    usable = [kernel for kernel in list_kernels() if kernel.additions == wanted]
+    wanted = additions_hash(find_additions(kind))
+    usable = [kernel for kernel in list_kernels(kind) if kernel.additions == wanted]
     if not usable:
         raise PrerequisiteError(
-            "no lab kernel has been built for this checkout; run 'testbed kernel build'"
+            f"no {kind.title} has been built for this checkout; run '{kind.build_command}'"
         )
     return usable[-1]
 
 
-def list_kernels() -> list[Kernel]:
-    """Return all cached kernels, oldest first."""
-    records = _kernels_dir().glob("[!.]*/info.json")
-    return sorted(map(_read_record, records), key=lambda kernel: kernel.built)
+def list_kernels(kind: Kind = LAB) -> list[Kernel]:
+    """Return all cached kernels of a kind, oldest first."""
+    paths = _kernels_dir(kind).glob("[!.]*/info.json")
+    return sorted((_read_record(path, kind) for path in paths), key=lambda kernel: kernel.built)
 
 
-def build_kernel(source: Source, jobs: int, report: Report) -> Kernel:
+def build_kernel(source: Source, jobs: int, report: Report, kind: Kind = LAB) -> Kernel:
     """Build a kernel and keep it in the cache. The caller holds `build_lock`.
 
     Args:
         source: what to build.
         jobs: how many compilers at once.
         report: told about every stage.
+        kind: of the kernel.
 
     Raises:
         PrerequisiteError: the disk is full.
         SpecError: the source is not what it should be.
         BackendError: the kernel does not build.
     """
-    with scratch_folder(_kernels_dir(), ".build-") as folder:
+    with scratch_folder(_kernels_dir(kind), ".build-") as folder:
         # A copy: an edit during the build must not be recorded as if it had been built.
         shutil.copytree(PROJECT_ROOT / "kernel", folder / "kernel")
-        additions = _additions_in(folder / "kernel")
-        tree = Tree(folder)
+        additions = additions_in(folder / "kernel", kind)
+        tree = Tree(folder, kind)
         try:
-            _make(tree, source, additions, jobs, report)
-            return _keep(tree, source, additions_hash(additions))
+            product = _make(tree, source, additions, jobs, report)
+            return _keep(tree, product, source, additions_hash(additions))
         except OSError as error:
             if error.errno != errno.ENOSPC:
                 raise
-            raise disk_full(_kernels_dir()) from error
+            raise disk_full(_kernels_dir(kind)) from error
         except (BackendError, SpecError) as error:
             raise type(error)(f"{error}{_keep_log(tree)}") from error
 
 
-def check_buildable(free_bytes: Callable[[Path], int] = _free_bytes) -> None:
+def check_buildable(kind: Kind = LAB, free_bytes: Callable[[Path], int] = _free_bytes) -> None:
     """Check that a kernel can be built here, before anything is fetched.
 
     Args:
+        kind: of the kernel.
         free_bytes: says how much room a folder's disk has.
 
     Raises:
         PrerequisiteError: a tool, a folder of the checkout or disk space is missing.
     """
-    require_toolchain()
-    find_additions()
+    require_toolchain(kind)
+    find_additions(kind)
     folder = cache_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    if (free := free_bytes(folder)) < BUILD_BYTES:
+    if (free := free_bytes(folder)) < kind.build_bytes:
         raise PrerequisiteError(
-            f"building the lab kernel takes {BUILD_BYTES / 1e9:.1f} GB of disk and {folder} has "
-            f"{free / 1e9:.1f} GB; free some space, or set XDG_CACHE_HOME to a folder on "
-            "another disk"
+            f"building the {kind.title} takes {kind.build_bytes / 1e9:.1f} GB of disk and "
+            f"{folder} has {free / 1e9:.1f} GB; free some space, or set XDG_CACHE_HOME to a "
+            "folder on another disk"
         )
 
 
 @contextmanager
 def build_lock(report: Report) -> Iterator[None]:
-    """Let one process at a time build; others wait and say so."""
-    with one_build_at_a_time(_kernels_dir(), "a lab kernel", report):
+    """Let one process at a time build a kernel, of any kind; others wait and say so."""
+    with one_build_at_a_time(_kernels_dir(LAB), "a kernel", report):
         _remove_stale()
         yield
 
 
-def find_additions() -> Additions:
+def find_additions(kind: Kind = LAB) -> Additions:
     """Return what this checkout adds to a kernel.
 
     Raises:
         PrerequisiteError: the testbed was not started from a checkout.
     """
     folder = PROJECT_ROOT / "kernel"
-    additions = _additions_in(folder)
+    additions = additions_in(folder, kind)
     if not additions.fragments:
         raise PrerequisiteError(
             f"there is no {folder / 'config'}; the testbed runs from a checkout of its "
@@ -157,69 +159,45 @@ def find_additions() -> Additions:
     return additions
 
 
-def _additions_in(folder: Path) -> Additions:
-    return Additions(
-        fragments=sorted((folder / "config").glob("*.config")),
-        patches=sorted((folder / "patches").glob("*.patch")),
-        modules=folder / "modules",
-    )
+def _kernels_dir(kind: Kind) -> Path:
+    return cache_dir() / kind.folder
 
 
-def additions_hash(additions: Additions) -> str:
-    """Return the hash of the names and contents of all additions."""
-    modules = sorted(path for path in additions.modules.rglob("*") if path.is_file())
-    digest = hashlib.sha256()
-    for path in [*additions.fragments, *additions.patches]:
-        _add_file(digest, path.name, path)
-    for path in modules:
-        _add_file(digest, str(path.relative_to(additions.modules)), path)
-    return digest.hexdigest()
-
-
-def _add_file(digest: "hashlib._Hash", name: str, path: Path) -> None:
-    content = path.read_bytes()
-    digest.update(f"{name}\0{len(content)}\0".encode())
-    digest.update(content)
-
-
-def _kernels_dir() -> Path:
-    return cache_dir() / "kernels"
-
-
-def _read_record(path: Path) -> Kernel:
+def _read_record(path: Path, kind: Kind) -> Kernel:
     record = json.loads(path.read_text())
-    return Kernel(path=path.parent / "linux", config=path.parent / "config", **record)
+    return Kernel(path=path.parent / kind.product, config=path.parent / "config", **record)
 
 
-def _make(tree: Tree, source: Source, additions: Additions, jobs: int, report: Report) -> None:
+def _make(tree: Tree, source: Source, additions: Additions, jobs: int, report: Report) -> Path:
     report(f"unpack {source.name}", None)
     tree.unpack(source)
     report("apply the additions", None)
     tree.extend(additions)
     report("configure", None)
     tree.configure(additions)
-    tree.compile(jobs, lambda fraction: report(f"compile Linux {tree.release()}", fraction))
+    stage = f"compile Linux {tree.release()}"
+    return tree.compile(jobs, lambda fraction: report(stage, fraction))
 
 
-def _keep(tree: Tree, source: Source, additions: str) -> Kernel:
+def _keep(tree: Tree, product: Path, source: Source, additions: str) -> Kernel:
     """Move what a build made to its place in the cache, in one step."""
     finished = tree.log_path.parent / "finished"
     finished.mkdir()
-    (tree.source / "linux").replace(finished / "linux")
+    kept = product.replace(finished / tree.kind.product)
     (tree.source / ".config").replace(finished / "config")
     tree.log_path.replace(finished / "build.log")
-    digest = hashlib.sha256((finished / "linux").read_bytes()).hexdigest()
+    digest = hashlib.sha256(kept.read_bytes()).hexdigest()
     record = {
-        "id": f"{tree.release()}-{digest[:12]}",
+        "id": f"{tree.version()}-{digest[:12]}",
         "release": tree.release(),
         "source": source.name,
         "additions": additions,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     (finished / "info.json").write_text(json.dumps(record, indent=2) + "\n")
-    place = _kernels_dir() / record["id"]
+    place = _kernels_dir(tree.kind) / record["id"]
     _move_into_place(finished, place)
-    return _read_record(place / "info.json")
+    return _read_record(place / "info.json", tree.kind)
 
 
 def _move_into_place(finished: Path, place: Path) -> None:
@@ -243,5 +221,7 @@ def _keep_log(tree: Tree) -> str:
 
 def _remove_stale() -> None:
     """Remove what builds and downloads left that were killed; the caller holds the lock."""
-    for folder in [*cache_dir().glob("kernels/.build-*"), *cache_dir().glob("sources/.fetch-*")]:
-        remove_folder(folder)
+    patterns = ["sources/.fetch-*", *(f"{kind.folder}/.build-*" for kind in KINDS.values())]
+    for pattern in patterns:
+        for folder in cache_dir().glob(pattern):
+            remove_folder(folder)

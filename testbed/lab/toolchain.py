@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping
 
 from testbed.errors import PrerequisiteError
+from testbed.lab.kinds import LAB, Kind
 
 # Program -> Debian package.
 PROGRAMS: Mapping[str, str] = {
@@ -22,20 +23,22 @@ PROGRAMS: Mapping[str, str] = {
 }
 
 # Header -> Debian package. The kernel's own list names libelf and libssl too: they are for
-# objtool, BTF and signed modules, none of which the lab kernel has.
+# objtool, BTF and signed modules, none of which the lab kernel has. A kind may need more.
 HEADERS: Mapping[str, str] = {"stdio.h": "build-essential"}
 
 
 def missing_from_toolchain(
     which: Callable[[str], str | None] = shutil.which,
     has_header: Callable[[str], bool] | None = None,
+    kind: Kind = LAB,
 ) -> dict[str, str]:
-    """Return what is missing, program or header, and the package of each."""
-    missing = {name: package for name, package in PROGRAMS.items() if not which(name)}
+    """Return what a kind of kernel lacks, program or header, and the package of each."""
+    programs, headers = {**PROGRAMS, **kind.programs}, {**HEADERS, **kind.headers}
+    missing = {name: package for name, package in programs.items() if not which(name)}
     if "gcc" in missing:
         return missing
     found = has_header or _has_header
-    return missing | {name: package for name, package in HEADERS.items() if not found(name)}
+    return missing | {name: package for name, package in headers.items() if not found(name)}
 
 
 def install_command(packages: Iterable[str]) -> str:
@@ -46,15 +49,16 @@ def install_command(packages: Iterable[str]) -> str:
     return f"{'' if os.geteuid() == 0 else 'sudo '}apt-get install {names}"
 
 
-def require_toolchain() -> None:
-    """Check that a kernel can be built here.
+def require_toolchain(kind: Kind = LAB) -> None:
+    """Check that a kind of kernel can be built here.
 
     Raises:
         PrerequisiteError: it cannot; the message lists everything that is missing.
     """
-    if missing := missing_from_toolchain():
+    if missing := missing_from_toolchain(kind=kind):
+        command = install_command(missing.values())
         raise PrerequisiteError(
-            f"building the lab kernel needs {', '.join(missing)}; run '{install_command(missing)}'"
+            f"building the {kind.title} needs {', '.join(missing)}; run '{command}'"
         )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel source tree on its way to a lab kernel: unpacked, extended, configured, compiled.
+"""A kernel source tree on its way to a kernel: unpacked, extended, configured, compiled.
 
 The functions are the steps in their order. Each works in a folder that its caller made and
 removes, and raises one sentence when it fails.
@@ -9,13 +9,15 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from testbed.errors import BackendError, SpecError
 from testbed.lab import build_log
+from testbed.lab.additions import Additions, local_version
 from testbed.lab.cache import disk_full, is_full
 from testbed.lab.kernel_config import join_fragments, missing_symbols
+from testbed.lab.kinds import LAB, Kind
+from testbed.lab.package import EPOCH, PACKAGE_ROOT, lay_out, package_argv
 from testbed.lab.source import OLDEST_VERSION, Source
 from testbed.lab.watch import Outcome, watch
 
@@ -42,33 +44,23 @@ _NOT_COPIED = shutil.ignore_patterns(".git", "*.o", "*.a", "*.cmd", ".config")
 _NOT_UNPACKED = "*/drivers/gpu/*.[ch]"
 
 
-@dataclass(frozen=True)
-class Additions:
-    """What the testbed adds to a kernel source.
-
-    Attributes:
-        fragments: files of wanted symbols; a later one overrides an earlier one.
-        patches: in the order in which they are applied.
-        modules: a folder that is copied over the source.
-    """
-
-    fragments: Sequence[Path]
-    patches: Sequence[Path]
-    modules: Path
-
-
 class Tree:
     """One build of a kernel.
 
     Args:
         folder: where everything is made.
+        kind: what it becomes.
         environment: what the build sees of the user's environment.
     """
 
-    def __init__(self, folder: Path, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, folder: Path, kind: Kind = LAB, environment: Mapping[str, str] = os.environ
+    ) -> None:
+        self.kind = kind
         self.source = folder / "source"
         self.log_path = folder / "build.log"  # of the last command
         self._folder = folder
+        self._local_version = ""
         kept = {name: environment[name] for name in _PASSED_ON if name in environment}
         # A compiler that is killed leaves its temporary files; here they go with the rest.
         temporary = folder / "tmp"
@@ -89,11 +81,12 @@ class Tree:
 
     def extend(self, additions: Additions) -> None:
         """Apply the patches and copy the modules."""
+        self._local_version = local_version(additions, self.kind)
         for patch in additions.patches:
             argv = ["patch", "-p1", "--fuzz=0", "--forward", "--batch", "-i", str(patch)]
             if self._run(argv, "patch.log").returncode:
                 raise BackendError(
-                    f"the patch {patch.name} does not fit Linux {self.release()}; "
+                    f"the patch {patch.name} does not fit Linux {self.version()}; "
                     "change it, or give another source with --source"
                 )
         if additions.modules.is_dir():
@@ -107,23 +100,40 @@ class Tree:
         self._make(f"KCONFIG_ALLCONFIG={fragment}", "allnoconfig")
         if missing := missing_symbols(wanted, (self.source / ".config").read_text()):
             raise BackendError(
-                f"Linux {self.release()} did not accept {', '.join(missing)}; look for what "
+                f"Linux {self.version()} did not accept {', '.join(missing)}; look for what "
                 "they depend on, or give another source with --source"
             )
 
     def compile(self, jobs: int, tick: Callable[[float], None]) -> Path:
-        """Build the kernel and return its executable; tick gets the fraction that is done."""
+        """Build the kernel and return what is to be kept; tick gets the fraction that is done."""
 
         def look() -> None:
             if self.log_path.exists():
-                tick(build_log.fraction_done(self.log_path.read_bytes()))
+                log = self.log_path.read_bytes()
+                tick(build_log.fraction_done(log, self.kind.expected_files))
 
-        self._make(f"-j{jobs}", "linux", tick=look)
-        return self.source / "linux"
+        # Given even if empty, it would be part of the lab's command line, which is recorded.
+        named = [f"LOCALVERSION={self._local_version}"] if self._local_version else []
+        self._make(f"-j{jobs}", *named, self.kind.goal, tick=look)
+        result = self.source / self.kind.result
+        return result if self.kind.is_process else self._pack(result)
+
+    def version(self) -> str:
+        """Return the version of the source, such as 7.3.4."""
+        return _version_of(self.source)
 
     def release(self) -> str:
-        """Return the version of the source, such as 7.3.4."""
-        return _release_of(self.source)
+        """Return what the kernel will say it is: its version, and for a machine, of which build."""
+        return self.version() + self._local_version
+
+    def _pack(self, image: Path) -> Path:
+        """Make a package of the kernel; the log stays that of the compilation."""
+        root, package = self._folder / PACKAGE_ROOT, self._folder / self.kind.product
+        lay_out(self.source, image, self.release(), self.version(), root)
+        argv, log = package_argv(root, package), self._folder / "package.log"
+        outcome = watch(argv, log_path=log, env=self._environment | EPOCH)
+        self._require(outcome, "the kernel cannot be packed")
+        return package
 
     def _unpack_package(self, source: Source) -> None:
         package = self._folder / "package"
@@ -144,7 +154,8 @@ class Tree:
         self._require(self._run(argv, "unpack.log"), f"cannot unpack {name}")
 
     def _make(self, *arguments: str, tick: Callable[[], None] = lambda: None) -> None:
-        outcome = self._run(["make", "ARCH=um", *_HIDDEN_TOOLS, *arguments], "build.log", tick)
+        argv = ["make", f"ARCH={self.kind.arch}", *_HIDDEN_TOOLS, *arguments]
+        outcome = self._run(argv, "build.log", tick)
         self._require(outcome, "the kernel does not build")
 
     def _run(
@@ -162,7 +173,7 @@ class Tree:
         raise BackendError(f"{what}: {build_log.first_error(outcome.output)}")
 
 
-def _release_of(source: Path) -> str:
+def _version_of(source: Path) -> str:
     makefile = (source / "Makefile").read_text()
     fields: dict[str, str] = dict(re.findall(r"^(\w+) = *(\S*)$", makefile, re.MULTILINE))
     numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
@@ -172,7 +183,7 @@ def _release_of(source: Path) -> str:
 def _check_version(source: Path, name: str) -> None:
     if not all((source / part).is_file() for part in ("Makefile", "arch/um/Makefile")):
         raise SpecError(f"{name} is not a Linux source: it has no arch/um/Makefile")
-    release = _release_of(source)
-    numbers = [int(number) for number in re.findall(r"\d+", release)[:2]]
+    version = _version_of(source)
+    numbers = [int(number) for number in re.findall(r"\d+", version)[:2]]
     if tuple(numbers) < OLDEST_VERSION:
-        raise SpecError(f"{name} is Linux {release}; the lab needs 6.16 or later")
+        raise SpecError(f"{name} is Linux {version}; the lab needs 6.16 or later")

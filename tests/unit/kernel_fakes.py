@@ -13,9 +13,13 @@ mrproper:
 \t@rm -f .config
 allnoconfig:
 \t@grep -v DROPPED $(KCONFIG_ALLCONFIG) > .config
-linux:
+linux bzImage:
 \t@echo "  CC      init/main.o"
 \t@{recipe}
+\t@mkdir -p arch/x86/boot && cp linux arch/x86/boot/bzImage
+\t@echo LOCALVERSION=$(LOCALVERSION) >> arch/x86/boot/bzImage
+\t@touch System.map modules.builtin.modinfo
+\t@echo kernel/net/a.ko > modules.builtin
 """
 RECIPE = "cat lab.c lab.h > linux; chmod +x linux; env | grep -E 'KBUILD|MAKEFLAGS' | sort >> linux"
 
@@ -46,6 +50,8 @@ def make_checkout(folder: Path, *, wanted: str = "CONFIG_NET=y\n") -> Path:
     for name in ("config", "patches", "modules"):
         (kernel / name).mkdir(parents=True)
     (kernel / "config/base.config").write_text(wanted)
+    (kernel / "config/vm").mkdir()
+    (kernel / "config/vm/machine.config").write_text("CONFIG_PCI=y\n")
     (kernel / "patches/0001-change.patch").write_text(PATCH)
     (kernel / "modules/lab.h").write_text("module\n")
     return folder

@@ -15,7 +15,15 @@ import pytest
 from testbed.errors import BackendError, PrerequisiteError, SpecError
 from testbed.lab import kernel as kernels
 from testbed.lab.cache import remove_folder
-from testbed.lab.kernel import build_kernel, build_lock, check_buildable, find_kernel, list_kernels
+from testbed.lab.kernel import (
+    build_kernel,
+    build_lock,
+    check_buildable,
+    find_additions,
+    find_kernel,
+    list_kernels,
+)
+from testbed.lab.kinds import LAB, VM, is_for_processes
 from testbed.lab.source import Source, local_source
 from testbed.lab.toolchain import missing_from_toolchain
 from tests.unit.kernel_fakes import make_checkout, make_tree
@@ -38,13 +46,13 @@ def ignore(stage: str, fraction: float | None) -> None:
     pass
 
 
-def build(source: Source, report=ignore):
+def build(source: Source, report=ignore, kind=LAB):
     with build_lock(report):
-        return build_kernel(source, jobs=1, report=report)
+        return build_kernel(source, jobs=1, report=report, kind=kind)
 
 
 def leftovers(cache: Path) -> list[str]:
-    found = [*cache.glob("kernels/.build-*"), *cache.glob("sources/.fetch-*")]
+    found = [*cache.glob("*kernels/.build-*"), *cache.glob("sources/.fetch-*")]
     return [path.name for path in found]
 
 
@@ -109,6 +117,73 @@ def test_edit_during_the_build_is_not_recorded(tmp_path, cache, checkout):
     assert built.path.read_text().startswith("patched\nmodule\n")
     with pytest.raises(PrerequisiteError):
         find_kernel()
+
+
+def test_kernel_for_machines_is_a_package(tmp_path, cache, checkout):
+    """It has the files that Debian's hooks look for, under the name that the kernel says."""
+    built = build(local_source(make_tree(tmp_path / "linux")), kind=VM)
+    assert built.path == cache / "vm-kernels" / built.id / "linux-image.deb"
+    assert built.release == f"7.3.4-testbed-{built.additions[:8]}"
+    root = tmp_path / "root"
+    subprocess.run(["dpkg-deb", "--raw-extract", built.path, root], check=True)
+    image = (root / f"boot/vmlinuz-{built.release}").read_text()
+    assert image.startswith("patched\nmodule\n")
+    assert f"LOCALVERSION={built.release.removeprefix('7.3.4')}" in image
+    assert (root / f"boot/config-{built.release}").read_text() == "CONFIG_NET=y\nCONFIG_PCI=y\n"
+    modules = root / f"usr/lib/modules/{built.release}"
+    assert (modules / "modules.builtin").read_text() == "kernel/net/a.ko\n"
+    assert f"depmod {built.release}\n" in (root / "DEBIAN/postinst").read_text()
+    for script in ("postinst", "postrm"):
+        subprocess.run(["sh", "-n", root / "DEBIAN" / script], check=True)
+
+
+def test_same_source_gives_the_same_package(tmp_path, cache, checkout):
+    """Neither the time nor the place of a build is in the package."""
+    source = local_source(make_tree(tmp_path / "linux"))
+    first = build(source, kind=VM)
+    time.sleep(1.1)  # time stamps in archives are of whole seconds
+    assert build(source, kind=VM).id == first.id
+
+
+def test_lab_kernel_does_not_depend_on_what_machines_get(tmp_path, cache, checkout):
+    """A fragment for machines makes no lab kernel stale, and a patch for processes no machine's."""
+    source = local_source(make_tree(tmp_path / "linux"))
+    lab, machine = build(source), build(source, kind=VM)
+    fragment = checkout / "kernel/config/vm/machine.config"
+    before = fragment.read_text()
+    fragment.write_text("CONFIG_PCI=y\nCONFIG_USB=y\n")
+    assert find_kernel() == lab
+    with pytest.raises(PrerequisiteError, match="run 'testbed kernel build --for vm'"):
+        find_kernel(VM)
+    fragment.write_text(before)
+    patch = "--- a/arch/um/a.c\n+++ b/arch/um/a.c\n@@ -1 +1 @@\n-a\n+b\n"
+    (checkout / "kernel/patches/0002-um.patch").write_text(patch)
+    assert find_kernel(VM) == machine
+    with pytest.raises(PrerequisiteError, match="run 'testbed kernel build'"):
+        find_kernel()
+
+
+def test_package_that_cannot_be_made_is_a_failed_build(tmp_path, cache, checkout):
+    """What make did not write is missed before anything is kept."""
+    tree = make_tree(tmp_path / "linux")
+    makefile = tree / "Makefile"
+    makefile.write_text(makefile.read_text().replace("System.map", "another.map"))
+    with pytest.raises(BackendError, match=r"build made no System\.map"):
+        build(local_source(tree), kind=VM)
+    assert leftovers(cache) == []
+
+
+def test_only_patches_of_user_mode_linux_are_left_out():
+    """A machine gets what changes the network and the random numbers."""
+    ours = find_additions(LAB).patches
+    left_out = [path.name[:4] for path in ours if is_for_processes(path.read_text())]
+    assert left_out == ["0002", "0004", "0005", "0007"]
+    assert [path.name[:4] for path in find_additions(VM).patches] == [
+        "0001",
+        "0003",
+        "0006",
+        "0008",
+    ]
 
 
 def test_newest_kernel_of_the_checkout_is_found(tmp_path, cache, checkout):
@@ -199,7 +274,7 @@ def test_interrupt_ends_the_compilers_and_leaves_nothing(tmp_path, cache, checko
     script = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "from pathlib import Path; import testbed.lab.kernel as k;"
-        f"k.PROJECT_ROOT = Path({str(checkout)!r}); k.BUILD_BYTES = 0;"
+        f"k.PROJECT_ROOT = Path({str(checkout)!r});"
         "from testbed.cli.main import main;"
         f"main(['kernel', 'build', '--source', {str(tree)!r}])"
     )
@@ -230,7 +305,7 @@ def test_second_builder_waits_and_says_so(cache, checkout):
         fcntl.flock(other, fcntl.LOCK_UN)
         second.join(timeout=10)
     assert entered.is_set()
-    assert stages == ["wait for another build of a lab kernel"]
+    assert stages == ["wait for another build of a kernel"]
 
 
 def take_lock(stages: list[str], entered: threading.Event) -> None:
@@ -276,7 +351,17 @@ def test_missing_tools_are_listed_at_once(cache, checkout, monkeypatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(PrerequisiteError) as raised:
         check_buildable()
-    assert "needs gcc, ld, make, flex, bison, bc, patch, tar, xz" in str(raised.value)
+    assert "needs gcc, ld, make, flex, bison, bc, patch, tar, xz; run" in str(raised.value)
+    assert "'apt-get install" not in str(raised.value), "there is no apt in that PATH"
+    assert "bc bison build-essential flex patch tar xz-utils" in str(raised.value)
+
+
+def test_machines_kernel_needs_more_tools(cache, checkout, monkeypatch, tmp_path):
+    """objtool needs a library and the image a packer, which the lab kernel does without."""
+    missing = missing_from_toolchain(which=lambda name: None, kind=VM)
+    assert missing["zstd"] == "zstd"
+    only_header = missing_from_toolchain(lambda name: name, lambda name: name == "stdio.h", VM)
+    assert only_header == {"gelf.h": "libelf-dev"}
 
 
 def test_missing_header_is_noticed():

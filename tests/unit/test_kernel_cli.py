@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,7 @@ from testbed.cli.kernel import kernel
 from testbed.cli.progress import Lines
 from testbed.errors import SpecError
 from testbed.lab import kernel as kernels
+from testbed.lab.kinds import KINDS, VM
 from tests.unit.kernel_fakes import make_checkout, make_tree
 
 
@@ -16,7 +18,8 @@ def own_world(tmp_path, monkeypatch):
     """Give each test a cache and a checkout of its own."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(kernels, "PROJECT_ROOT", make_checkout(tmp_path / "checkout"))
-    monkeypatch.setattr(kernels, "BUILD_BYTES", 0)
+    for name, kind in KINDS.items():
+        monkeypatch.setitem(KINDS, name, replace(kind, build_bytes=0, headers={}))
 
 
 def invoke(*arguments: str):
@@ -39,6 +42,16 @@ def test_path_is_that_of_the_kernel(tmp_path):
     invoke("build", "--source", str(make_tree(tmp_path / "linux")))
     path = invoke("path").output
     assert path == f"{kernels.find_kernel().path}\n"
+
+
+def test_each_kind_has_a_list_and_a_path_of_its_own(tmp_path):
+    """A kernel for virtual machines is not taken for the lab's, nor the other way round."""
+    said = invoke("build", "--for", "vm", "--source", str(make_tree(tmp_path / "linux"))).output
+    assert said.endswith("/linux-image.deb\n")
+    assert invoke("path", "--for", "vm").output == f"{kernels.find_kernel(VM).path}\n"
+    assert "no lab kernel has been built" in invoke("list").output
+    (record,) = json.loads(invoke("list", "--for", "vm", "--json").output)
+    assert record["is_current"] is True
 
 
 def test_list_marks_the_current_kernel(tmp_path):
