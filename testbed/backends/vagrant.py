@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The virtual machine of `testbed vm` as a backend: brought up if need be, then used over SSH.
 
-Its kernel is Debian's, so a run that asks for LIA gets it as a BPF program, for as long as the
-run lasts. Other coupled congestion controls are refused by the runner, which lists what there is.
+Debian's kernel has no coupled congestion control, so a run that asks for LIA gets it as a BPF
+program, for as long as the run lasts; the runner refuses others, and lists what there is. Our own
+kernel has all of them.
 """
 
 import threading
@@ -26,6 +27,7 @@ from testbed.vm.places import recorded_vm
 # Where the box has its programs, compiled there.
 PROGRAMS = "/usr/local/lib/mptcp-testbed"
 BPF_CONTROLS = ("lia",)
+KNOWN_CONTROLS = "/proc/sys/net/ipv4/tcp_available_congestion_control"
 COMMAND_TIMEOUT_S = 120.0
 
 
@@ -88,6 +90,8 @@ def ssh_target(connection: Connection) -> SshTarget:
 def loaded(connection: Connection, congestion_control: str) -> Iterator[None]:
     """Have a congestion control in the machine's kernel if there is a BPF program of that name.
 
+    A kernel that has one of that name of its own is left as it is.
+
     Raises:
         BackendError: the kernel refuses it.
     """
@@ -97,6 +101,9 @@ def loaded(connection: Connection, congestion_control: str) -> Iterator[None]:
     # What an earlier run left that could not end in order is of the same name.
     unload = ["sudo", "bpftool", "struct_ops", "unregister", "name", congestion_control]
     _try(connection, unload)
+    if congestion_control in run_there(connection, ["cat", KNOWN_CONTROLS]).split():
+        yield
+        return
     file = f"{PROGRAMS}/{congestion_control}.bpf.o"
     try:
         run_there(connection, ["sudo", "bpftool", "struct_ops", "register", file])

@@ -15,6 +15,7 @@ from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.parameters import MEMORY
 from testbed.cli.progress import Report, show_progress
 from testbed.errors import BackendError, PrerequisiteError
+from testbed.vm.archive import DEFAULT_KERNEL, KERNELS, Archive
 
 if TYPE_CHECKING:
     from testbed.vm.machine import Machine
@@ -30,10 +31,11 @@ def vm() -> None:
 @vm.command("build-box")
 @click.option(
     "--kernel",
-    type=click.Choice(["backports", "stable"]),
-    default="backports",
+    type=click.Choice(KERNELS),
+    default=DEFAULT_KERNEL,
     show_default=True,
-    help="Debian 13's kernel from trixie-backports, the same version as the lab's; or its own.",
+    help="Debian 13's kernel from trixie-backports, the same version as the lab's; Debian 13's "
+    "own; or ours, of 'kernel build --for vm'.",
 )
 @click.option("--mirror", metavar="URI", help="A mirror of Debian.  [default: that of apt here]")
 @click.option("--virtualbox", is_flag=True, help="Make a box for VirtualBox too.")
@@ -48,21 +50,21 @@ def build_box(
     that was built for this state of vagrant/ is used again.
     """
     from testbed.vm import box as boxes
-    from testbed.vm.archive import KERNEL_SUITES, Archive
+    from testbed.vm.box_kernel import box_kernel
     from testbed.vm.control import describe_default
     from testbed.vm.debian import find_archive
     from testbed.vm.owner import acting_for, invoking_user
 
     started_s = time.monotonic()
     with acting_for(invoking_user(os.environ, os.geteuid())):
-        built = None if force else _box_or_none()
+        built = None if force else _box_or_none(kernel)
         if built is None:
             boxes.check_buildable()
+            chosen = box_kernel(kernel)
             archive = Archive(mirror, "") if mirror else find_archive()
             with ended_like_ctrl_c(), _progress(as_json) as report, boxes.build_lock(report):
-                suite = KERNEL_SUITES[kernel]
-                built = boxes.build_box(archive, suite, report, for_virtualbox=virtualbox)
-        describe_default()
+                built = boxes.build_box(archive, chosen, report, for_virtualbox=virtualbox)
+        describe_default(kernel)
     seconds = round(time.monotonic() - started_s, 1)
     record = {
         "box": built.id,
@@ -106,6 +108,11 @@ def build_box(
     help="A Debian 13 box from elsewhere, such as "
     "debian/trixie64; the packages are installed when it boots first.",
 )
+@click.option(
+    "--kernel",
+    type=click.Choice(KERNELS),
+    help="Which of several boxes.  [default: the one that was built last]",
+)
 @as_json_option
 def up(
     provider: str,
@@ -114,13 +121,16 @@ def up(
     processors: int | None,
     name: str,
     box: str | None,
+    kernel: str | None,
     as_json: bool,
 ) -> None:
     """Make the machine, or start it again, and wait until one can log in."""
     from testbed.vm import control
 
     started_s = time.monotonic()
-    wish = control.Wish(name, provider, acceleration, round(memory / 2**20), processors, box)
+    wish = control.Wish(
+        name, provider, acceleration, round(memory / 2**20), processors, box, kernel
+    )
     with ended_like_ctrl_c(), _progress(as_json) as report:
         machine = control.up(wish, report)
     record = _record(machine) | {"wall_s": round(time.monotonic() - started_s, 1)}
@@ -242,11 +252,11 @@ def _record(machine: "Machine") -> dict[str, Any]:
     return found
 
 
-def _box_or_none() -> Any:
+def _box_or_none(kernel: str) -> Any:
     from testbed.vm.box import find_box
 
     try:
-        return find_box()
+        return find_box(kernel)
     except PrerequisiteError as error:
         if "no box has been built" in str(error) or "incomplete" in str(error):
             return None

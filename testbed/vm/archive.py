@@ -12,6 +12,9 @@ from testbed.lab.mirror import DISTRIBUTIONS, choose_mirror
 
 SUITE = "trixie"
 KERNEL_SUITES = {"backports": "trixie-backports", "stable": "trixie"}
+OURS = "ours"
+KERNELS = (*KERNEL_SUITES, OURS)
+DEFAULT_KERNEL = "backports"
 _DEBIAN = DISTRIBUTIONS[0]
 
 
@@ -34,9 +37,10 @@ class Archive:
         """The keys of the archive, if the machine has them."""
         return _DEBIAN.keyring
 
-    def source_lines(self, kernel_suite: str) -> list[str]:
-        """Return the lines of a sources file."""
-        suites = dict.fromkeys([self.suite, f"{self.suite}-updates", kernel_suite])
+    def source_lines(self, kernel: str) -> list[str]:
+        """Return the lines of a sources file for a box with one of KERNELS."""
+        suites = dict.fromkeys([self.suite, f"{self.suite}-updates"])
+        suites |= {KERNEL_SUITES[kernel]: None} if kernel != OURS else {}
         lines = [f"deb {self.uri} {suite} main" for suite in suites]
         if self.security_uri:
             lines.append(f"deb {self.security_uri} {self.suite}-security main")

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The boxes of this user: Debian disks with an MPTCP kernel, built here from Debian's packages.
 
+The kernel is one of Debian's, or our own.
+
 A box lies in the cache as boxes/<release of Linux>-<12 hex digits of its recipe>/ with
 
     box.img           the disk, qcow2; it has a boot loader, so every provider can boot it
@@ -33,7 +35,7 @@ from testbed.lab.cache import (
 )
 from testbed.lab.watch import Report, watch
 from testbed.process import run
-from testbed.vm.archive import Archive
+from testbed.vm.archive import DEFAULT_KERNEL, OURS, Archive
 from testbed.vm.box_commands import (
     BUILD_STAGES,
     bootstrap_argv,
@@ -44,6 +46,7 @@ from testbed.vm.box_commands import (
     virtualbox_box_argv,
     write_box_files,
 )
+from testbed.vm.box_kernel import BoxKernel, own_local_version
 from testbed.vm.places import VAGRANT_FOLDER, boxes_dir
 
 # Measured: 1.6 GB of unpacked packages, the same again as a disk, and 0.9 GB that stay.
@@ -71,6 +74,7 @@ class Box:
         kernel: the release of its Linux.
         built: when, ISO 8601 in UTC.
         size_bytes: of all its files.
+        kernel_from: which of `archive.KERNELS` that is.
     """
 
     folder: Path
@@ -78,6 +82,14 @@ class Box:
     kernel: str
     built: str
     size_bytes: int
+    kernel_from: str = DEFAULT_KERNEL
+
+    @property
+    def is_current(self) -> bool:
+        """Whether this checkout would build the same: by its recipe and, for its own, kernel/."""
+        if not self.id.endswith(recipe_hash()[:12]):
+            return False
+        return self.kernel_from != OURS or self.kernel.endswith(own_local_version())
 
     @property
     def host_key(self) -> str:
@@ -85,16 +97,21 @@ class Box:
         return " ".join((self.folder / "host.pub").read_text().split()[:2])
 
 
-def find_box() -> Box:
+def find_box(kernel: str | None = None) -> Box:
     """Return the newest box that was built with this checkout's recipe.
+
+    Args:
+        kernel: one of `archive.KERNELS`; None: whichever.
 
     Raises:
         PrerequisiteError: there is none, or it is incomplete.
     """
-    found = [box for box in list_boxes() if box.id.endswith(recipe_hash()[:12])]
+    boxes = [box for box in list_boxes() if kernel in (None, box.kernel_from)]
+    found = [box for box in boxes if box.is_current]
     if not found:
+        option = f" --kernel {kernel}" if kernel else ""
         raise PrerequisiteError(
-            "no box has been built for this checkout; run 'testbed vm build-box'"
+            f"no box has been built for this checkout; run 'testbed vm build-box{option}'"
         )
     return check_box(found[-1])
 
@@ -175,13 +192,13 @@ def build_lock(report: Report) -> Iterator[None]:
 
 
 def build_box(
-    archive: Archive, kernel_suite: str, report: Report, *, for_virtualbox: bool = False
+    archive: Archive, kernel: BoxKernel, report: Report, *, for_virtualbox: bool = False
 ) -> Box:
     """Build a box and keep it in the cache. The caller holds `build_lock`.
 
     Args:
         archive: where packages come from.
-        kernel_suite: the suite whose kernel it gets.
+        kernel: that it gets.
         report: told about every stage.
         for_virtualbox: make a box for VirtualBox too.
 
@@ -193,8 +210,8 @@ def build_box(
         fresh = scratch / "box"
         fresh.mkdir()
         builder = _Builder(scratch, fresh, report)
-        kernel = builder.build(archive, kernel_suite, for_virtualbox=for_virtualbox)
-        return _keep(fresh, kernel)
+        release = builder.build(archive, kernel, for_virtualbox=for_virtualbox)
+        return _keep(fresh, release, kernel.name)
 
 
 class _Builder:
@@ -205,14 +222,14 @@ class _Builder:
         self._fresh = fresh
         self._report = report
 
-    def build(self, archive: Archive, kernel_suite: str, *, for_virtualbox: bool) -> str:
+    def build(self, archive: Archive, kernel: BoxKernel, *, for_virtualbox: bool) -> str:
         """Fill the folder and return the kernel's release."""
         root, raw = self._scratch / "root", self._scratch / "disk.raw"
         for name in ("user", "host"):
             _make_key(self._fresh / name)
-        self._step(bootstrap_argv(root, archive, kernel_suite, self._fresh), "packages")
-        kernel = sorted((root / "boot").glob("vmlinuz-*"))[-1]
-        shutil.copyfile(kernel, self._fresh / "vmlinuz")
+        self._step(bootstrap_argv(root, archive, kernel, self._fresh), "packages")
+        image = sorted((root / "boot").glob("vmlinuz-*"))[-1]
+        shutil.copyfile(image, self._fresh / "vmlinuz")
         self._step(disk_argv(root, raw, DISK_MIB), "disk")
         (self._fresh / "host").unlink()  # it is in the disk, and nobody else needs it
         self._step(image_argv(raw, self._fresh / "box.img"), "image")
@@ -221,7 +238,7 @@ class _Builder:
         if for_virtualbox:
             for argv in virtualbox_box_argv(self._scratch, raw, self._fresh):
                 self._step(argv, "VirtualBox box")
-        return kernel.name.removeprefix("vmlinuz-")
+        return image.name.removeprefix("vmlinuz-")
 
     def _step(self, argv: list[str], what: str) -> None:
         log = self._scratch / f"{what.replace(' ', '-')}.log"
@@ -257,13 +274,14 @@ def _make_key(path: Path) -> None:
     run(argv, timeout_s=60)
 
 
-def _keep(fresh: Path, kernel: str) -> Box:
+def _keep(fresh: Path, kernel: str, kernel_from: str) -> Box:
     """Describe a finished box and move it to its place in one step."""
     files = {path.name: path.stat().st_size for path in sorted(fresh.iterdir())}
     name = f"{kernel}-{recipe_hash()[:12]}"
     record: Mapping[str, object] = {
         "id": name,
         "kernel": kernel,
+        "kernel_from": kernel_from,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
         "files": files,
     }
@@ -278,7 +296,10 @@ def _keep(fresh: Path, kernel: str) -> Box:
 def _read_record(path: Path) -> Box:
     record = json.loads(path.read_text())
     size_bytes = sum(record["files"].values())
-    return Box(path.parent, record["id"], record["kernel"], record["built"], size_bytes)
+    kernel_from = record.get("kernel_from", DEFAULT_KERNEL)  # not written before there were ours
+    return Box(
+        path.parent, record["id"], record["kernel"], record["built"], size_bytes, kernel_from
+    )
 
 
 def _which(program: str) -> str | None:

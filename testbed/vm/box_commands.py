@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from testbed.render import render
-from testbed.vm.archive import Archive
+from testbed.vm.archive import KERNEL_SUITES, Archive
+from testbed.vm.box_kernel import BoxKernel
 from testbed.vm.places import VAGRANT_FOLDER
 
 NICE = ["nice", "-n", "10"]
@@ -44,10 +45,12 @@ def wanted_packages(text: str) -> list[str]:
     return [name for line in text.splitlines() if (name := line.partition("#")[0].strip())]
 
 
-def bootstrap_argv(root: Path, archive: Archive, kernel_suite: str, keys: Path) -> list[str]:
+def bootstrap_argv(root: Path, archive: Archive, kernel: BoxKernel, keys: Path) -> list[str]:
     """Return the command that installs Debian with all packages into a folder."""
     packages = wanted_packages((VAGRANT_FOLDER / "packages.txt").read_text())
-    packages += [*BOOT_PACKAGES, f"linux-image-amd64/{kernel_suite}"]
+    packages += BOOT_PACKAGES
+    if kernel.package is None:
+        packages.append(f"linux-image-amd64/{KERNEL_SUITES[kernel.name]}")
     customize = f'sh "{VAGRANT_FOLDER}/box-customize.sh" "$1" "{VAGRANT_FOLDER}" "{keys}"'
     return [
         *NICE,
@@ -62,10 +65,11 @@ def bootstrap_argv(root: Path, archive: Archive, kernel_suite: str, keys: Path) 
         "--dpkgopt=path-exclude=/usr/share/man/*",
         "--dpkgopt=path-exclude=/usr/share/locale/*",
         f'--setup-hook=sh "{VAGRANT_FOLDER}/box-setup.sh" "$1"',
+        *kernel.hooks(),
         f"--customize-hook={customize}",
         archive.suite,
         str(root),
-        *archive.source_lines(kernel_suite),
+        *archive.source_lines(kernel.name),
     ]
 
 

@@ -40,6 +40,7 @@ class Wish:
         memory_mib: its memory.
         processors: its virtual processors.
         box: name of a box from elsewhere.
+        kernel: of our own box, one of `archive.KERNELS`; None: of the one that was built last.
     """
 
     name: str = DEFAULT_NAME
@@ -48,6 +49,7 @@ class Wish:
     memory_mib: int = DEFAULT_MEMORY_MIB
     processors: int | None = None
     box: str | None = None
+    kernel: str | None = None
 
 
 def up(wish: Wish, report: Report) -> Machine:
@@ -103,11 +105,12 @@ def destroy(machine: Machine, report: Report) -> None:
     forget_vm()
 
 
-def describe_default() -> None:
+def describe_default(kernel: str | None = None) -> None:
     """Write the Vagrantfile for plain `vagrant up`, unless a machine exists, which has its own."""
     if recorded_vm() is None:
-        vm = resolve(Wish(provider=_vagrant_provider()), lambda stage, fraction: None)
-        write_vagrantfile(vm, find_box())
+        wish = Wish(provider=_vagrant_provider(), kernel=kernel)
+        vm = resolve(wish, lambda stage, fraction: None)
+        write_vagrantfile(vm, find_box(kernel))
 
 
 def machine_of(vm: Vm) -> Machine:
@@ -132,7 +135,9 @@ def resolve(wish: Wish, report: Report) -> Vm:
             "a box from elsewhere needs Vagrant; use --provider libvirt or virtualbox, "
             "or leave --box away"
         )
-    box = None if wish.box else find_box()
+    if wish.box and wish.kernel:
+        raise SpecError("a box from elsewhere has a kernel; use --box or --kernel")
+    box = None if wish.box else find_box(wish.kernel)
     is_accelerated = _is_accelerated(wish, provider, box, report)
     processors = wish.processors or (
         min(MAX_PROCESSORS, len(os.sched_getaffinity(0))) if is_accelerated else 1
@@ -212,6 +217,7 @@ def _refuse_contradiction(wish: Wish, known: Vm) -> None:
         "--name": (wish.name != DEFAULT_NAME and wish.name, known.name),
         "--provider": (wish.provider != AUTO and wish.provider, known.provider),
         "--box": (wish.box, known.box),
+        "--kernel": (wish.kernel, _kernel_of(known)),
         "--memory": (wish.memory_mib != DEFAULT_MEMORY_MIB and wish.memory_mib, known.memory_mib),
         "--processors": (wish.processors, known.processors),
     }
@@ -221,6 +227,11 @@ def _refuse_contradiction(wish: Wish, known: Vm) -> None:
                 f'{option}: the virtual machine "{known.name}" exists already, with {has}; '
                 "remove it first with 'testbed vm destroy'"
             )
+
+
+def _kernel_of(vm: Vm) -> str:
+    """Return which kernel a machine's box has, and the box's own name for one from elsewhere."""
+    return _own_box(vm).kernel_from if vm.is_own_box else f"that of {vm.box}"
 
 
 def _undo(machine: Machine, report: Report) -> None:

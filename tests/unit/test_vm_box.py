@@ -11,6 +11,7 @@ from testbed.errors import BackendError, PrerequisiteError
 from testbed.vm import box as boxes
 from testbed.vm.archive import Archive, choose_archive
 from testbed.vm.box_commands import bootstrap_argv, stage_of_log, wanted_packages
+from testbed.vm.box_kernel import BoxKernel, box_kernel, own_local_version
 from testbed.vm.owner import Owner, acting_for, invoking_user
 from testbed.vm.places import VAGRANT_FOLDER
 from tests.unit.test_kernel_mirror import BOOKWORM, DEBIAN, NEVER_UPDATED, NOBLE, UBUNTU
@@ -76,14 +77,14 @@ def test_build_that_fails_keeps_its_log_and_no_box(tmp_path, monkeypatch):
     monkeypatch.setattr(boxes, "_make_key", lambda path: None)
 
     with pytest.raises(BackendError, match=r"exited 25 \(E: unable to download packages\)"):
-        boxes.build_box(Archive("file:/nowhere", ""), "trixie", lambda *_: None)
+        boxes.build_box(Archive("file:/nowhere", ""), BoxKernel("stable"), lambda *_: None)
     assert [path.name for path in boxes.boxes_dir().iterdir()] == ["failed.log"]
 
 
 def test_archive_is_that_of_apt():
     found = choose_archive(DEBIAN, BOOKWORM)
 
-    assert found.source_lines("trixie-backports") == [
+    assert found.source_lines("backports") == [
         "deb http://mirror.example/debian/ trixie main",
         "deb http://mirror.example/debian/ trixie-updates main",
         "deb http://mirror.example/debian/ trixie-backports main",
@@ -101,13 +102,56 @@ def test_another_distribution_has_to_name_a_mirror():
 
 
 def test_bootstrap_asks_for_the_kernel_of_the_suite(tmp_path):
-    argv = bootstrap_argv(tmp_path, Archive("file:/m", ""), "trixie-backports", tmp_path)
+    argv = bootstrap_argv(tmp_path, Archive("file:/m", ""), BoxKernel("backports"), tmp_path)
 
     include = next(word for word in argv if word.startswith("--include="))
     assert "linux-image-amd64/trixie-backports" in include
     assert "mptcpize" in include
     assert argv[-3:] == [f"deb file:/m {suite} main" for suite in
                          ("trixie", "trixie-updates", "trixie-backports")]  # fmt: skip
+
+
+def test_our_own_kernel_is_there_before_the_boot_loader_is_told_of_it(tmp_path):
+    """No kernel of Debian's is fetched for such a box, nor a list of backports."""
+    kernel = BoxKernel("ours", tmp_path / "a kernel/linux-image.deb")
+    argv = bootstrap_argv(tmp_path, Archive("file:/m", ""), kernel, tmp_path)
+
+    include = next(word for word in argv if word.startswith("--include="))
+    assert "linux-image" not in include
+    hooks = [word for word in argv if word.startswith("--customize-hook=")]
+    assert hooks[0] == f"--customize-hook=upload '{kernel.package}' /linux-image.deb"
+    assert hooks[1].endswith('chroot "$1" dpkg --install /linux-image.deb')
+    assert "box-customize.sh" in hooks[-1]
+    assert argv[-2:] == [f"deb file:/m {suite} main" for suite in ("trixie", "trixie-updates")]
+
+
+def test_box_with_our_kernel_belongs_to_the_kernels_folder_too(box):
+    """After a change in kernel/ such a box is as good as not built; one of Debian's still is."""
+    ours = add_box(box, f"7.3.4{own_local_version()}")
+    assert boxes.find_box("ours").id == ours
+    assert boxes.find_box().id == ours, "the newest"
+    assert boxes.find_box("backports").folder == box
+    shutil.rmtree(boxes.boxes_dir() / ours)
+    add_box(box, "7.3.4-testbed-00000000")
+    with pytest.raises(PrerequisiteError, match="'testbed vm build-box --kernel ours'"):
+        boxes.find_box("ours")
+    assert boxes.find_box().folder == box
+
+
+def test_box_with_our_kernel_needs_that_kernel(box):
+    with pytest.raises(PrerequisiteError, match="run 'testbed kernel build --for vm'"):
+        box_kernel("ours")
+    assert box_kernel("stable") == BoxKernel("stable")
+
+
+def add_box(box, release):
+    """Copy a box as one with a kernel of our own, which was built later, and return its name."""
+    name = f"{release}-{boxes.recipe_hash()[:12]}"
+    shutil.copytree(box, box.with_name(name))
+    record = json.loads((box / "info.json").read_text())
+    record |= {"id": name, "kernel": release, "kernel_from": "ours", "built": "2026-02-01"}
+    (box.with_name(name) / "info.json").write_text(json.dumps(record))
+    return name
 
 
 def test_comments_in_the_list_of_packages_are_left_out():

@@ -117,14 +117,20 @@ def test_building_needs_room(world, monkeypatch):
         (["--memory", "100M"], "at least 512 MiB with --memory"),
         (["--processors", "2"], "leave --processors away"),
         (["--box", "debian/trixie64"], "a box from elsewhere needs Vagrant"),
+        (["--kernel", "ours"], "run 'testbed vm build-box --kernel ours'"),
     ],
 )
 def test_wish_that_cannot_be_met_is_refused(world, options, sentence):
     install(world, acceleration.QEMU)
 
     error = failure("up", "--provider", "qemu", "--acceleration", "none", *options)
-    assert isinstance(error, SpecError)
+    assert isinstance(error, SpecError | PrerequisiteError)
     assert sentence in str(error)
+
+
+def test_box_from_elsewhere_has_its_kernel(world):
+    error = failure("up", "--provider", "libvirt", "--box", "a/b", "--kernel", "stable")
+    assert "use --box or --kernel" in str(error)
 
 
 def test_machine_that_exists_is_not_made_anew_with_other_values(world):
@@ -132,6 +138,7 @@ def test_machine_that_exists_is_not_made_anew_with_other_values(world):
 
     error = failure("up", "--memory", "4G")
     assert 'the virtual machine "mptcp-testbed" exists already, with 2048' in str(error)
+    assert "exists already, with backports" in str(failure("up", "--kernel", "ours"))
 
 
 def test_machine_whose_box_is_gone_can_only_be_forgotten(world):

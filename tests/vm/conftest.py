@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A virtual machine of the tests' own, beside whatever the user has.
 
-`./setup box` builds its box, which takes root; where there is none the tests are skipped.
+`./setup box` builds its box, which takes root; where there is none the tests are skipped. The
+tests of our own kernel want a box of their own, `testbed vm build-box --kernel ours`.
 TESTBED_VM_PROVIDER chooses the provider; qemu, which needs no root, unless it says another.
 """
 
@@ -9,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,10 +23,9 @@ TESTBED = Path(sys.executable).with_name("testbed")
 PROVIDER = os.environ.get("TESTBED_VM_PROVIDER", "qemu")
 
 
-@pytest.fixture(scope="session")
-def testbed(tmp_path_factory):
-    """Run `testbed` with a state of its own and return the finished process."""
-    state = tmp_path_factory.mktemp("state")
+@contextmanager
+def own_state(state: Path) -> Iterator[Callable[..., "subprocess.CompletedProcess[str]"]]:
+    """Give a function that runs `testbed` with a state of its own; its machine is removed."""
 
     def call(*arguments, timeout_s=1200):
         return subprocess.run(
@@ -41,13 +43,25 @@ def testbed(tmp_path_factory):
     assert not list(state.rglob("*.qcow2"))
 
 
-@pytest.fixture(scope="session")
-def machine(testbed):
-    """What `testbed vm up` says of the machine, which runs."""
+def bring_up(testbed, kernel: str, name: str):
+    """Return what `testbed vm up` says of the machine, which runs."""
     try:
-        find_box()
+        find_box(kernel)
     except PrerequisiteError as error:
         pytest.skip(str(error))
-    done = testbed("vm", "up", "--provider", PROVIDER, "--name", "mptcp-testbed-test", "--json")
+    done = testbed("vm", "up", "--kernel", kernel, "--provider", PROVIDER, "--name", name, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="session")
+def testbed(tmp_path_factory):
+    """Run `testbed` with a state of its own and return the finished process."""
+    with own_state(tmp_path_factory.mktemp("state")) as call:
+        yield call
+
+
+@pytest.fixture(scope="session")
+def machine(testbed):
+    """The machine with Debian's kernel."""
+    return bring_up(testbed, "backports", "mptcp-testbed-test")
