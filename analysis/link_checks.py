@@ -160,9 +160,12 @@ def _check_saturated(frames: Frames) -> list[Reason]:
         way = ride.direction_of(frames.run, link, direction)
         changes = ride.link_changes(frames.run, link, direction)
         steps = rows.sort_values("t_s", kind="stable")
-        columns = [steps[name].tolist() for name in ("t_s", "delivered_bytes", "backlog")]
+        names = ("t_s", "delivered_bytes", "backlog")
+        times_s, delivered, backlog = (steps[name].tolist() for name in names)
+        is_counted = frames.manifest.get("links") != real_time.NETEM
+        busy_s = (steps["busy_ns"] / 1e9).tolist() if is_counted else None
         spans: list[tuple[float, float, float]] = []
-        for start_s, end_s, carried in real_time.saturated(*columns):
+        for start_s, end_s, carried in real_time.saturated(times_s, delivered, backlog, busy_s):
             asked = float(ride.capacity_bytes(way, np.array([start_s, end_s]), changes)[0])
             if np.isfinite(asked) and asked > 0:
                 spans.append((end_s - start_s, carried, asked))

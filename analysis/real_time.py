@@ -46,6 +46,8 @@ RATE_FRACTION = Limits(0.03, 0.15)
 EXCESS_FRACTION = 0.02
 # A sample of link counters in which something waits at both ends was busy for all we know.
 ENOUGH_BUSY_S = 1.0
+# Where the kernel counts for how long it was, a sample that was busy for less is left out.
+BUSY_FRACTION = 0.99
 # What the steps of a rate may be off from the trace that they stand for, both ways.
 STEPS_BYTES = 2 * 6 * 1500
 
@@ -149,12 +151,24 @@ def judge_rate(
 
 
 def saturated(
-    times_s: list[float], delivered: list[int], backlog: list[int]
+    times_s: list[float],
+    delivered: list[int],
+    backlog: list[int],
+    busy_s: list[float] | None = None,
 ) -> list[tuple[float, float, int]]:
-    """Return start, end and bytes of each span between samples at which something waited."""
-    samples = zip(times_s, delivered, backlog, strict=True)
+    """Return start, end and bytes of each span between samples in which something waited.
+
+    Args:
+        times_s: of the samples.
+        delivered, backlog: bytes, at each.
+        busy_s: time up to each in which something waited; None: the kernel does not count it, and
+            what waits at both ends is taken for what waited all the time.
+    """
+    spans = pairwise(zip(times_s, delivered, backlog, busy_s or times_s, strict=True))
     return [
         (start_s, end_s, after - before)
-        for (start_s, before, waiting), (end_s, after, still) in pairwise(samples)
-        if waiting > 0 and still > 0
+        for (start_s, before, waiting, busy_before_s), (end_s, after, still, busy_after_s) in spans
+        if waiting > 0
+        and still > 0
+        and busy_after_s - busy_before_s >= BUSY_FRACTION * (end_s - start_s)
     ]

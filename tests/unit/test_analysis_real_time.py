@@ -138,3 +138,24 @@ def test_a_malformed_line_is_an_error():
     for line in (b'{"t_ns": 1}', b"[]", b'{"t_ns": 1, "stat": "cpu 1", "softnet": ""}', b"{"):
         with pytest.raises(ValueError):
             parse_machine(line)
+
+
+def test_link_that_counts_its_work_is_judged_by_samples_in_which_it_never_rested():
+    """A window that is small leaves a queue that is empty in between and not when it is sampled."""
+    times_s, delivered, backlog = [0.0, 1.0, 2.0], [0, 1_000_000, 1_700_000], [1500, 1500, 1500]
+
+    assert len(real_time.saturated(times_s, delivered, backlog)) == 2
+    counted = real_time.saturated(times_s, delivered, backlog, [0.0, 1.0, 1.7])
+    assert counted == [(0.0, 1.0, 1_000_000)]
+
+
+def test_lab_links_that_rest_are_not_too_slow(frames):
+    """A link that carried less than its rate is too slow only if it never rested."""
+    way = next(link for link in frames.run["topology"]["links"] if link["name"] == "wifi")["b_to_a"]
+    way["rate_bps"], way["trace"] = 8_000_000, None
+    frames.manifest["links"] = "lab_link"
+    for busy_fraction, found in ((0.92, []), (1.0, ["suspect"])):
+        samples = link_samples(round(0.92 * 8_000_000))
+        samples["busy_ns"] = samples["t_s"] * busy_fraction * 1e9
+        frames.link_samples = samples
+        assert levels(link_checks.check_busy_rate(frames)) == found
