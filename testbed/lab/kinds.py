@@ -80,7 +80,8 @@ LAB = Kind(
     build_bytes=1_800_000_000,
 )
 
-# zstd packs the image. libelf is for objtool, without which there are no static branches on x86.
+# Its disk is the lab's and room to spare; the peak was not measured. zstd packs the image. libelf
+# is for objtool, without which there are no static branches on x86.
 VM = Kind(
     name="vm",
     title="kernel for virtual machines",
