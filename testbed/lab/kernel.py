@@ -24,6 +24,7 @@ from testbed.lab.cache import (
     remove_folder,
     scratch_folder,
 )
+from testbed.lab.leases import hold, remove_unheld
 from testbed.lab.source import Source
 from testbed.lab.toolchain import require_toolchain
 from testbed.lab.tree import Additions, Tree
@@ -33,6 +34,12 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 # Measured for 7.3.4: 1.4 GB of source, objects and kernel at the peak, and a package of 0.2 GB.
 BUILD_BYTES = 1_800_000_000
+
+# What st_blocks counts.
+BLOCK_BYTES = 512
+
+# Logs of failed builds that are kept.
+KEPT_LOGS = 10
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ def find_kernel() -> Kernel:
     """
     wanted = additions_hash(find_additions())
     usable = [kernel for kernel in list_kernels() if kernel.additions == wanted]
+    while usable and not hold(usable[-1].path.parent):
+        usable.pop()  # it was removed just now
     if not usable:
         raise PrerequisiteError(
             "no lab kernel has been built for this checkout; run 'testbed kernel build'"
@@ -78,9 +87,28 @@ def find_kernel() -> Kernel:
 
 
 def list_kernels() -> list[Kernel]:
-    """Return all cached kernels, oldest first."""
-    records = _kernels_dir().glob("[!.]*/info.json")
-    return sorted(map(_read_record, records), key=lambda kernel: kernel.built)
+    """Return all cached kernels, oldest first; what is damaged is none."""
+    records = map(_read_record, _kernels_dir().glob("[!.]*/info.json"))
+    return sorted(filter(None, records), key=lambda kernel: kernel.built)
+
+
+def unused_kernels() -> list[Kernel]:
+    """Return the cached kernels that this checkout does not use."""
+    wanted = additions_hash(find_additions())
+    kernels = list_kernels()
+    current = [kernel for kernel in kernels if kernel.additions == wanted][-1:]
+    return [kernel for kernel in kernels if kernel not in current]
+
+
+def size_bytes(kernel: Kernel) -> int:
+    """Return the room that a kernel takes on the disk."""
+    files = kernel.path.parent.iterdir()
+    return sum(file.stat().st_blocks * BLOCK_BYTES for file in files)
+
+
+def remove_kernel(kernel: Kernel) -> bool:
+    """Remove a kernel from the cache unless a running command uses it; say whether it is gone."""
+    return remove_unheld(kernel.path.parent)
 
 
 def build_kernel(source: Source, jobs: int, report: Report) -> Kernel:
@@ -186,9 +214,13 @@ def _kernels_dir() -> Path:
     return cache_dir() / "kernels"
 
 
-def _read_record(path: Path) -> Kernel:
-    record = json.loads(path.read_text())
-    return Kernel(path=path.parent / "linux", config=path.parent / "config", **record)
+def _read_record(path: Path) -> Kernel | None:
+    try:
+        record = json.loads(path.read_text())
+        kernel = Kernel(path=path.parent / "linux", config=path.parent / "config", **record)
+    except (OSError, ValueError, TypeError):
+        return None
+    return kernel if kernel.path.is_file() and kernel.config.is_file() else None
 
 
 def _make(tree: Tree, source: Source, additions: Additions, jobs: int, report: Report) -> None:
@@ -219,7 +251,10 @@ def _keep(tree: Tree, source: Source, additions: str) -> Kernel:
     (finished / "info.json").write_text(json.dumps(record, indent=2) + "\n")
     place = _kernels_dir() / record["id"]
     _move_into_place(finished, place)
-    return _read_record(place / "info.json")
+    kernel = _read_record(place / "info.json")
+    if kernel is None:
+        raise BackendError(f"{place} was removed just after its kernel had been built; try again")
+    return kernel
 
 
 def _move_into_place(finished: Path, place: Path) -> None:
@@ -238,6 +273,8 @@ def _keep_log(tree: Tree) -> str:
     logs.mkdir(exist_ok=True)
     kept = logs / f"kernel-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     shutil.copyfile(tree.log_path, kept)
+    for old in sorted(logs.glob("kernel-*.log"))[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
     return f" (log: {kept})"
 
 
