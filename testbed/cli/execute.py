@@ -3,6 +3,7 @@
 
 import json
 import random
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.options import RunOptions
 from testbed.cli.run_progress import RunProgress
 from testbed.errors import PrerequisiteError, TestbedError
@@ -119,12 +121,14 @@ def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: Ru
 def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "Backend") -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
     try:
-        ends = carry_out_all(results, folders, options, backend) if folders else []
+        with ended_like_ctrl_c():
+            ends = carry_out_all(results, folders, options, backend) if folders else []
+            report = write_page(results, quiet=options.as_json)
     except KeyboardInterrupt:
-        click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
+        again = shlex.join(["testbed", "resume", str(results)])
+        click.echo(f"testbed: go on with '{again}'", err=True)
         raise
     codes = [end.exit_code for end in ends]
-    report = write_page(results, quiet=options.as_json)
     summaries = [
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
@@ -149,7 +153,11 @@ def carry_out_all(
 
     shown = {folder: _shown(results / folder) for folder in folders}
     jobs = min(options.jobs, len(folders), backend.most_at_once or len(folders))
-    with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
+    with (
+        ended_like_ctrl_c(),
+        RunProgress(shown, quiet=options.as_json) as progress,
+        judges(jobs) as judge,
+    ):
         return carry_out(
             results,
             folders,
