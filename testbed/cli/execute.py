@@ -13,6 +13,7 @@ import click
 
 from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.options import RunOptions
+from testbed.cli.printing import printable
 from testbed.cli.run_progress import RunProgress
 from testbed.errors import PrerequisiteError, TestbedError
 from testbed.plan import PlannedRun
@@ -194,7 +195,8 @@ def write_page(results: Path, *, quiet: bool) -> Path | None:
         return write_overview(results)
     except (OSError, TestbedError) as error:
         click.echo(
-            f"testbed: there is no report: {error}; try 'testbed report {results}'", err=True
+            printable(f"testbed: there is no report: {error}; try 'testbed report {results}'"),
+            err=True,
         )
         return None
 
@@ -270,11 +272,13 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
         numbers = [
             _number(run[key]) for key in ("goodput_mbps", "download_s", "handover_gap_max_s")
         ]
-        table.add_row(escape(name), run["verdict"], *numbers, escape(", ".join(sizes)) or "-")
+        table.add_row(
+            escape(printable(name)), run["verdict"], *numbers, escape(", ".join(sizes)) or "-"
+        )
     Console().print(table)
     for run in summaries:
         for sentence in [*run["verdict_reasons"], *run["notes"]]:
-            click.echo(f"{run_name(run)}: {sentence}")
+            click.echo(printable(f"{run_name(run)}: {sentence}"))
 
 
 def _number(value: float | None) -> str:
@@ -289,4 +293,4 @@ def _print_plan(experiment: Experiment, runs: Sequence[PlannedRun], options: Run
     from testbed.cli.plan_text import plan_lines
 
     for line in plan_lines(experiment, runs, options.backend):
-        click.echo(line)
+        click.echo(printable(line))

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from multiprocessing import connection
 from pathlib import Path
 from typing import Any, NoReturn
 
-from testbed.errors import BackendError
+from testbed.errors import BackendError, TestbedError
 from testbed.orchestrate import Judge
 
 # Removing half an analysis takes a moment, and nobody waits for it.
@@ -82,6 +83,17 @@ def _warm() -> None:
 
 
 def _summary(run_dir: Path) -> dict[str, Any]:
+    """Return the summary of a run; a mistake of ours there keeps no other run from its own."""
     from analysis.report import write_report
 
-    return write_report(run_dir).summary
+    try:
+        return write_report(run_dir).summary
+    except (OSError, TestbedError):
+        raise
+    except Exception as error:
+        log = run_dir / "analysis.log"
+        log.write_text(traceback.format_exc())
+        raise BackendError(
+            f"the analysis made a mistake ({type(error).__name__}: {error}), which {log} shows; "
+            f"report it, and then try 'testbed report {run_dir}'"
+        ) from error

@@ -125,3 +125,18 @@ def test_what_a_killed_analysis_left_goes_with_the_next_one(tmp_path):
     with working_directory(tmp_path) as first, working_directory(tmp_path) as second:
         assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}
     assert list(tmp_path.iterdir()) == []
+
+
+def stumble(run_dir):
+    raise KeyError("nowhere")
+
+
+def test_a_mistake_of_the_analysis_is_a_sentence_and_its_traceback_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.report.write_report", stumble)
+    with pytest.raises(BackendError) as caught:
+        judging._summary(tmp_path)
+    assert str(caught.value) == (
+        f"the analysis made a mistake (KeyError: 'nowhere'), which {tmp_path}/analysis.log shows; "
+        f"report it, and then try 'testbed report {tmp_path}'"
+    )
+    assert "in stumble" in (tmp_path / "analysis.log").read_text()
