@@ -2,8 +2,6 @@
 """Write what follows from all runs of an experiment: tables, figures and one page to read."""
 
 import contextlib
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
@@ -26,7 +24,7 @@ from analysis import (
 )
 from analysis.answer import cell_table
 from analysis.datacenter import is_datacenter
-from analysis.files import replace_directory, write_figure, write_table
+from analysis.files import replace_directory, working_directory, write_figure, write_table
 from analysis.metrics import Gap, stalls
 from analysis.page import Picture, page_html
 from analysis.report import code_hash, write_report
@@ -84,15 +82,12 @@ def write_overview(
     report("drawing figures over all runs", None)
     sweep = sweep_of(results)
     code = f"mptcp-testbed {metadata.version('mptcp-testbed')}, analysis {code_hash()}"
-    work = Path(tempfile.mkdtemp(prefix=".derived-", dir=results.directory))
-    try:
+    with working_directory(results.directory) as work:
         pictures = _write_figures(work, results, sweep, code)
         page = page_html(results, sweep, pictures, code)
         if not results.is_one_run:
             _write_tables(work, results, sweep, code)
             replace_directory(work, results.directory / "derived")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     target = results.directory / "report.html"
     write_atomically(target, page)
     return target

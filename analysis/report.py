@@ -9,8 +9,6 @@ import functools
 import hashlib
 import itertools
 import json
-import shutil
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
@@ -37,7 +35,7 @@ from analysis import (
     wording,
 )
 from analysis.columns import slices
-from analysis.files import replace_directory, write_figure, write_json
+from analysis.files import replace_directory, working_directory, write_figure, write_json
 from analysis.load import CHUNK_PACKETS, RunDirectory
 from analysis.packets import PACKET_SCHEMA
 from analysis.tables import Frames
@@ -78,8 +76,7 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
     verdict = judge_frames(frames)
     summary = summarise(frames, results, verdict)
     stamp = provenance(frames)
-    work = Path(tempfile.mkdtemp(prefix=".derived-", dir=run_dir))
-    try:
+    with working_directory(run_dir) as work:
         packets = directory.packet_tables(frames.subflows)
         _write_table(work / "packets.parquet", packets, PACKET_SCHEMA, stamp)
         for name, table in results.items():
@@ -90,8 +87,6 @@ def write_report(run_dir: Path, chunk_packets: int = CHUNK_PACKETS) -> Report:
         about = f"run {stamp['run_id']}; inputs: {', '.join(stamp['inputs'])}"
         write_figure(work / "throughput", figure, stamp["code"], about)
         replace_directory(work, run_dir / "derived")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return Report(run_dir / "derived", verdict, summary)
 
 

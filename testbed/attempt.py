@@ -13,6 +13,9 @@ from typing import Any
 from testbed import __version__
 from testbed.rundir import write_json
 
+# Of an attempt, as files and folders of the run directory.
+LEFT = ("raw", "derived", ".lab", "manifest.json", "target.json", "runner.log", "analysis.log")
+
 COMPLETE, FAILED, INTERRUPTED = "complete", "failed", "interrupted"
 
 
@@ -37,13 +40,21 @@ class Attempt:
         self._wall_s: float | None = None
 
     def clear(self) -> None:
-        """Remove what an earlier attempt left, and make the folder for raw data."""
-        for name in ("raw", "derived"):
-            shutil.rmtree(self._run_dir / name, ignore_errors=True)
-        for name in ("manifest.json", "target.json", "runner.log"):
-            with suppress(FileNotFoundError):
-                (self._run_dir / name).unlink()
+        """Remove what an earlier attempt left, and make the folder for raw data.
+
+        What was there may be anything: a link is removed and not followed.
+        """
+        for path in [*map(self._run_dir.joinpath, LEFT), *self._run_dir.glob(".*.new")]:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
         (self._run_dir / "raw").mkdir(parents=True)
+
+    def is_told(self) -> bool:
+        """Say whether the runner left what it says when all went well."""
+        told = _mapping(_read_target(self._run_dir).get("measured")).get("virtual_s")
+        return isinstance(told, int | float)
 
     def write_manifest(
         self, status: str, error: str | None, verdict: dict[str, Any] | None = None
@@ -56,6 +67,8 @@ class Attempt:
             self._wall_s = time.monotonic() - self._started
         target = _read_target(self._run_dir)
         manifest = {
+            **_mapping(target.pop("measured", None)),
+            **target,
             "schema": 1,
             "testbed": __version__,
             "experiment": self._plan["experiment"],
@@ -65,9 +78,7 @@ class Attempt:
             "status": status,
             "error": error,
             "wall_s": round(self._wall_s, 3),
-            "kernel": {**target.pop("kernel", {}), **self._kernel},
-            **target.pop("measured", {}),
-            **target,
+            "kernel": {**_mapping(target.get("kernel")), **self._kernel},
             **(verdict or {}),
         }
         with suppress(OSError):
@@ -85,9 +96,11 @@ def host_facts() -> dict[str, Any]:
 
 
 def _read_target(run_dir: Path) -> dict[str, Any]:
-    path = run_dir / "target.json"
     try:
-        found: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return _mapping(json.loads((run_dir / "target.json").read_text()))
+    except (FileNotFoundError, ValueError, RecursionError):
         return {}
-    return found
+
+
+def _mapping(found: Any) -> dict[str, Any]:
+    return found if isinstance(found, dict) else {}

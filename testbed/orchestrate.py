@@ -175,9 +175,11 @@ class _Run:
             return str(error), error.exit_code
         except TestbedError as error:
             return str(error), error.exit_code
-        if status == 0:
-            return None, 0
         log = self._run_dir / "runner.log"
+        if status == 0:
+            if self._attempt.is_told():
+                return None, 0
+            return f"the runner ended well, but did not say what it did; see {log}", 1
         return said[-1] if said else f"the runner exited {status}; see {log}", status
 
 

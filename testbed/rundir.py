@@ -46,7 +46,8 @@ def write_atomically(path: Path, text: str) -> None:
     """Write a file that is complete or absent, whatever happens to us."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     try:
-        with fresh.open("w") as file:
+        fresh.unlink(missing_ok=True)
+        with fresh.open("x") as file:  # a link in its place is not followed
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from testbed.lab.cache import cache_dir, scratch_folder
+from testbed.lab.leases import hold, remove_old
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -39,6 +40,8 @@ PARTS = (
 def target_code(place: str) -> Path:
     """Return a folder with the compiled package, made when it is not in the cache.
 
+    It stays there as long as this process lives; of other versions of the code only a few do.
+
     Args:
         place: where the folder will be on the target; tracebacks name it.
     """
@@ -47,12 +50,14 @@ def target_code(place: str) -> Path:
     for name in files:
         digest.update(f"\0{name}\0".encode() + (PACKAGE / name).read_bytes())
     folder = cache_dir() / "target" / digest.hexdigest()[:16]
-    if not folder.exists():
+    while not hold(folder):
         with scratch_folder(folder.parent, ".target-") as scratch:
             fresh = scratch / folder.name
             for name in files:
                 _install(name, fresh, place)
             _rename(fresh, folder)
+        if hold(folder):
+            remove_old(folder.parent.iterdir())
     return folder
 
 

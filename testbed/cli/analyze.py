@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from testbed.cli.printing import printable
 from testbed.errors import SpecError
 
 if TYPE_CHECKING:
@@ -124,9 +125,9 @@ def _print_table(results: "Results", name: str, parts: "Iterator[pd.DataFrame]")
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for column in columns:
         is_number = any(_is_number(row[column]) for row in rows)
-        table.add_column(_heading(column), justify="right" if is_number else "left")
+        table.add_column(printable(_heading(column)), justify="right" if is_number else "left")
     for row in rows:
-        table.add_row(*(_text(column, row.get(column)) for column in columns))
+        table.add_row(*(printable(_text(column, row.get(column))) for column in columns))
     console.print(table)
     if total > len(rows):
         click.echo(f"the first {len(rows)} of {total} rows; --csv and --json print all", err=True)
@@ -158,7 +159,7 @@ def _print_reasons(results: "Results") -> None:
     """Print below the table why runs are not valid: a sentence is too long for a column."""
     for record in results.records:
         for reason in record.reasons:
-            click.echo(f"{record.name}: {record.level or record.status}: {reason}")
+            click.echo(printable(f"{record.name}: {record.level or record.status}: {reason}"))
 
 
 def _is_number(value: Any) -> bool:

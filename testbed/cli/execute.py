@@ -3,6 +3,7 @@
 
 import json
 import random
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.options import RunOptions
+from testbed.cli.printing import printable
 from testbed.cli.run_progress import RunProgress
 from testbed.errors import PrerequisiteError, TestbedError
 from testbed.plan import PlannedRun
@@ -119,12 +122,14 @@ def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: Ru
 def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "Backend") -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
     try:
-        ends = carry_out_all(results, folders, options, backend) if folders else []
+        with ended_like_ctrl_c():
+            ends = carry_out_all(results, folders, options, backend) if folders else []
+            report = write_page(results, quiet=options.as_json)
     except KeyboardInterrupt:
-        click.echo(f"testbed: go on with 'testbed resume {results}'", err=True)
+        again = shlex.join(["testbed", "resume", str(results)])
+        click.echo(f"testbed: go on with '{again}'", err=True)
         raise
     codes = [end.exit_code for end in ends]
-    report = write_page(results, quiet=options.as_json)
     summaries = [
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
@@ -149,7 +154,11 @@ def carry_out_all(
 
     shown = {folder: _shown(results / folder) for folder in folders}
     jobs = min(options.jobs, len(folders), backend.most_at_once or len(folders))
-    with RunProgress(shown, quiet=options.as_json) as progress, judges(jobs) as judge:
+    with (
+        ended_like_ctrl_c(),
+        RunProgress(shown, quiet=options.as_json) as progress,
+        judges(jobs) as judge,
+    ):
         return carry_out(
             results,
             folders,
@@ -186,7 +195,8 @@ def write_page(results: Path, *, quiet: bool) -> Path | None:
         return write_overview(results)
     except (OSError, TestbedError) as error:
         click.echo(
-            f"testbed: there is no report: {error}; try 'testbed report {results}'", err=True
+            printable(f"testbed: there is no report: {error}; try 'testbed report {results}'"),
+            err=True,
         )
         return None
 
@@ -262,11 +272,13 @@ def _print_runs(summaries: Sequence[Summary]) -> None:
         numbers = [
             _number(run[key]) for key in ("goodput_mbps", "download_s", "handover_gap_max_s")
         ]
-        table.add_row(escape(name), run["verdict"], *numbers, escape(", ".join(sizes)) or "-")
+        table.add_row(
+            escape(printable(name)), run["verdict"], *numbers, escape(", ".join(sizes)) or "-"
+        )
     Console().print(table)
     for run in summaries:
         for sentence in [*run["verdict_reasons"], *run["notes"]]:
-            click.echo(f"{run_name(run)}: {sentence}")
+            click.echo(printable(f"{run_name(run)}: {sentence}"))
 
 
 def _number(value: float | None) -> str:
@@ -281,4 +293,4 @@ def _print_plan(experiment: Experiment, runs: Sequence[PlannedRun], options: Run
     from testbed.cli.plan_text import plan_lines
 
     for line in plan_lines(experiment, runs, options.backend):
-        click.echo(line)
+        click.echo(printable(line))

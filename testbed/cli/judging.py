@@ -5,16 +5,22 @@ import concurrent.futures as futures
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from testbed.errors import BackendError
+from testbed.errors import BackendError, TestbedError
 from testbed.orchestrate import Judge
+
+# Removing half an analysis takes a moment, and nobody waits for it.
+CLEANING_S = 2.0
 
 
 @contextmanager
@@ -33,7 +39,7 @@ def judges(count: int) -> Iterator[Judge]:
     def judge(run_dir: Path) -> dict[str, Any]:
         try:
             return {"summary": pool.submit(_summary, run_dir).result()}
-        except BrokenProcessPool as error:
+        except (BrokenProcessPool, SystemExit) as error:
             raise BackendError(
                 f"the analysis of {run_dir} was killed, perhaps for want of memory; "
                 f"try 'testbed report {run_dir}'"
@@ -50,9 +56,16 @@ def judges(count: int) -> Iterator[Judge]:
 
 
 def _prepare() -> None:
-    # Ctrl-C on a terminal reaches every process; the main one decides.
+    # Ctrl-C on a terminal, and its end, reach every process; the main one decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end(number: int, frame: object) -> NoReturn:
+    """End what is being done, with its clean-up."""
+    sys.exit(1)
 
 
 def _end_with_parent() -> None:
@@ -60,6 +73,8 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(CLEANING_S)
     os._exit(1)
 
 
@@ -68,6 +83,17 @@ def _warm() -> None:
 
 
 def _summary(run_dir: Path) -> dict[str, Any]:
+    """Return the summary of a run; a mistake of ours there keeps no other run from its own."""
     from analysis.report import write_report
 
-    return write_report(run_dir).summary
+    try:
+        return write_report(run_dir).summary
+    except (OSError, TestbedError):
+        raise
+    except Exception as error:
+        log = run_dir / "analysis.log"
+        log.write_text(traceback.format_exc())
+        raise BackendError(
+            f"the analysis made a mistake ({type(error).__name__}: {error}), which {log} shows; "
+            f"report it, and then try 'testbed report {run_dir}'"
+        ) from error

@@ -18,6 +18,9 @@ from testbed.lab.kernel import (
     check_buildable,
     find_kernel,
     list_kernels,
+    remove_kernel,
+    size_bytes,
+    unused_kernels,
 )
 from testbed.lab.kinds import KINDS, LAB, Kind
 from testbed.lab.source import local_source, packaged_source
@@ -89,9 +92,31 @@ def list_(kind_name: str, as_json: bool) -> None:
         return
     for one in kernels:
         mark = "*" if one == current else " "
-        click.echo(f"{mark} {one.id}  {one.built}  {one.source}")
+        click.echo(f"{mark} {one.id}  {one.built}  {_megabytes(one)}  {one.source}")
     if not kernels:
         click.echo(f"no {kind.title} has been built; run '{kind.build_command}'")
+    elif others := [one for one in kernels if one != current]:
+        count = f"{len(others)} of them {'is' if len(others) == 1 else 'are'}"
+        prune_command = kind.build_command.replace("build", "prune")
+        click.echo(f"{count} not used by this checkout; '{prune_command}' removes them")
+
+
+@kernel.command()
+@for_option
+@click.option("--dry-run", is_flag=True, help="Print what would be removed.")
+def prune(kind_name: str, dry_run: bool) -> None:
+    """Remove the kernels that neither this checkout nor a running command uses.
+
+    Another checkout that used one of them has to build it again.
+    """
+    for one in unused_kernels(KINDS[kind_name]):
+        said = f"Linux {one.id} ({_megabytes(one)})"
+        if dry_run:
+            click.echo(f"would remove {said}")
+        elif remove_kernel(one):
+            click.echo(f"removed {said}")
+        else:
+            click.echo(f"kept {said}: a running command uses it")
 
 
 @kernel.command()
@@ -110,4 +135,8 @@ def _find_or_none(kind: Kind) -> Kernel | None:
 
 def _as_record(one: Kernel, *, is_current: bool) -> dict[str, object]:
     record = {key: str(value) for key, value in asdict(one).items()}
-    return {**record, "is_current": is_current}
+    return {**record, "is_current": is_current, "size_bytes": size_bytes(one)}
+
+
+def _megabytes(one: Kernel) -> str:
+    return f"{size_bytes(one) / 1e6:.0f} MB"

@@ -10,6 +10,7 @@ import click
 
 from testbed import __version__
 from testbed.cli import EXIT_INTERRUPTED
+from testbed.cli.printing import printable
 from testbed.errors import TestbedError
 
 # Modules are imported when their command is called: `testbed lab exec` must not wait for pandas.
@@ -84,12 +85,12 @@ def main(argv: list[str] | None = None) -> None:
     except TestbedError as error:
         if "--debug" in arguments[:1]:
             raise
-        click.echo(f"testbed: {error}", err=True)
+        click.echo(printable(f"testbed: {error}"), err=True)
         code = error.exit_code
     except OSError as error:
         if error.errno not in DISK_ERRORS or "--debug" in arguments[:1]:
             raise
         place, reason = error.filename or "the results", (error.strerror or "").lower()
-        click.echo(f"testbed: {place} cannot be written: {reason}", err=True)
+        click.echo(printable(f"testbed: {place} cannot be written: {reason}"), err=True)
         code = 1
     sys.exit(code if isinstance(code, int) else 0)

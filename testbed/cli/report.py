@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from testbed.cli.printing import printable
 from testbed.cli.progress import show_progress
 from testbed.errors import SpecError
 
@@ -35,7 +36,7 @@ def report(directory: Path, as_json: bool) -> None:
         for record in read_results(place).records:
             found.append({"run_dir": str(record.directory), **record.outcome()})
             if not as_json:
-                click.echo(f"{record.level or record.status:8} {record.directory}")
+                click.echo(printable(f"{record.level or record.status:8} {record.directory}"))
         if not as_json:
             click.echo(f"report:  {page}")
     if (directory / "run.json").exists() and (whole := results_dir_of(directory)):

@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import click
 
+from testbed.cli.printing import printable
+
 STAGES = {
     "prepare": "building the network",
     "start": "starting captures and servers",
@@ -29,7 +31,9 @@ class RunProgress:
     """
 
     def __init__(self, runs: dict[str, tuple[str, float]], *, quiet: bool) -> None:
-        self._runs = runs
+        self._runs = {
+            folder: (printable(name), longest_s) for folder, (name, longest_s) in runs.items()
+        }
         self._quiet = quiet
         self._lock = threading.Lock()
         self._since: dict[str, float] = {}
@@ -42,7 +46,7 @@ class RunProgress:
         if self._quiet:
             return
         with self._lock:
-            text = self._text(folder, event)
+            text = printable(self._text(folder, event))
             if self._bars is not None:
                 self._bars.show(folder, text, event.get("t_s"))
             elif event["stage"] != "measure" or self._is_due(folder):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from testbed.cli.printing import printable
 from testbed.errors import SpecError, TestbedError
 
 
@@ -27,7 +28,7 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
         if not problems:
             click.echo(f"{file}: well formed")
         for problem in problems:
-            click.echo(problem, err=True)
+            click.echo(printable(problem), err=True)
     sys.exit(SpecError.exit_code if any(found.values()) else 0)
 
 

@@ -20,7 +20,7 @@ from typing import IO
 from testbed.errors import BackendError, PrerequisiteError, SpecError
 from testbed.lab.guest import guest_init, warden
 from testbed.lab.host import check_memory, expose, memory_folder
-from testbed.lab.streams import Input, Output
+from testbed.lab.streams import CHUNK_BYTES, Input, Output
 
 # The virtual clock starts here in every lab (2023-11-14 22:13:20 UTC), whatever the host's says.
 CLOCK_START_S = 1_700_000_000
@@ -152,7 +152,7 @@ def run_in_lab(
     argv = kernel_argv(kernel, guest_init(), options)
     if terminal is not None:
         argv = [a if a != "con0=null" else "con0=fd:0,fd:1" for a in argv]
-    place = f"{SCRATCH}{_scratch_base()}/" if share is None else str(share.resolve())
+    place = f"{SCRATCH}{_scratch_base()}" if share is None else str(share.resolve())
     with _Warden(place, terminal or "-", argv) as guard:
         box = guard.folder / ".lab"
         box.mkdir(exist_ok=True)
@@ -188,12 +188,19 @@ class _Warden:
             env=env,
         )
         assert self._process.stdout is not None
-        name = self._process.stdout.readline().decode().rstrip("\n")
-        if not name:
-            raise BackendError(f"the lab cannot be started: {self._last_words()}")
-        self.folder = Path(name)
-        self._is_scratch = place.startswith(SCRATCH)
         self.said = self._process.stdout.fileno()
+        self.folder, self._memory = self._folders()
+        self._is_scratch = place.startswith(SCRATCH)
+
+    def _folders(self) -> tuple[Path, Path]:
+        """Return the folder that the guest may write to, and the one for its memory."""
+        names = b""
+        while names.count(b"\0") < 2:
+            if not (more := os.read(self.said, CHUNK_BYTES)):
+                raise BackendError(f"the lab cannot be started: {self._last_words()}")
+            names += more
+        folder, memory, _ = map(os.fsdecode, names.split(b"\0"))
+        return Path(folder), Path(memory)
 
     def _last_words(self) -> str:
         _, said = self._process.communicate()
@@ -214,7 +221,9 @@ class _Warden:
     def __exit__(self, *exc: object) -> None:
         # This closes the lifeline, which ends whatever still runs, and waits for the warden.
         self._process.communicate()
-        if self._is_scratch:  # the warden did it already, unless somebody killed it
+        # The warden did it already, unless somebody killed it.
+        shutil.rmtree(self._memory, ignore_errors=True)
+        if self._is_scratch:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from testbed.errors import CommandError, PrerequisiteError
 from testbed.lab.cache import cache_dir
+from testbed.lab.leases import hold, remove_old
 from testbed.process import run
 
 CFLAGS = ("-O2", "-static")
@@ -31,8 +32,11 @@ def _compiled(name: str) -> Path:
     source = Path(__file__).with_name(f"{name}.c")
     digest = hashlib.sha256(source.read_bytes()).hexdigest()[:12]
     program = cache_dir() / "programs" / f"{name}-{digest}"
-    if not program.exists():
+    while not hold(program):
         _compile(source, program)
+        if hold(program):
+            others = program.parent.iterdir()
+            remove_old(path for path in others if path.name.startswith((f"{name}-", ".")))
     return program
 
 

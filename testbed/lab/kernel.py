@@ -27,12 +27,19 @@ from testbed.lab.cache import (
     scratch_folder,
 )
 from testbed.lab.kinds import KINDS, LAB, Kind
+from testbed.lab.leases import hold, remove_unheld
 from testbed.lab.source import Source
 from testbed.lab.toolchain import require_toolchain
 from testbed.lab.tree import Tree
 from testbed.lab.watch import Report
 
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
+
+# What st_blocks counts.
+BLOCK_BYTES = 512
+
+# Logs of failed builds that are kept.
+KEPT_LOGS = 10
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,8 @@ def find_kernel(kind: Kind = LAB) -> Kernel:
     """
     wanted = additions_hash(find_additions(kind))
     usable = [kernel for kernel in list_kernels(kind) if kernel.additions == wanted]
+    while usable and not hold(usable[-1].path.parent):
+        usable.pop()  # it was removed just now
     if not usable:
         raise PrerequisiteError(
             f"no {kind.title} has been built for this checkout; run '{kind.build_command}'"
@@ -78,9 +87,29 @@ def find_kernel(kind: Kind = LAB) -> Kernel:
 
 
 def list_kernels(kind: Kind = LAB) -> list[Kernel]:
-    """Return all cached kernels of a kind, oldest first."""
+    """Return all cached kernels of a kind, oldest first; what is damaged is none."""
     paths = _kernels_dir(kind).glob("[!.]*/info.json")
-    return sorted((_read_record(path, kind) for path in paths), key=lambda kernel: kernel.built)
+    records = (_read_record(path, kind) for path in paths)
+    return sorted(filter(None, records), key=lambda kernel: kernel.built)
+
+
+def unused_kernels(kind: Kind = LAB) -> list[Kernel]:
+    """Return the cached kernels of a kind that this checkout does not use."""
+    wanted = additions_hash(find_additions(kind))
+    kernels = list_kernels(kind)
+    current = [kernel for kernel in kernels if kernel.additions == wanted][-1:]
+    return [kernel for kernel in kernels if kernel not in current]
+
+
+def size_bytes(kernel: Kernel) -> int:
+    """Return the room that a kernel takes on the disk."""
+    files = kernel.path.parent.iterdir()
+    return sum(file.stat().st_blocks * BLOCK_BYTES for file in files)
+
+
+def remove_kernel(kernel: Kernel) -> bool:
+    """Remove a kernel from the cache unless a running command uses it; say whether it is gone."""
+    return remove_unheld(kernel.path.parent)
 
 
 def build_kernel(source: Source, jobs: int, report: Report, kind: Kind = LAB) -> Kernel:
@@ -163,9 +192,13 @@ def _kernels_dir(kind: Kind) -> Path:
     return cache_dir() / kind.folder
 
 
-def _read_record(path: Path, kind: Kind) -> Kernel:
-    record = json.loads(path.read_text())
-    return Kernel(path=path.parent / kind.product, config=path.parent / "config", **record)
+def _read_record(path: Path, kind: Kind) -> Kernel | None:
+    try:
+        record = json.loads(path.read_text())
+        kernel = Kernel(path=path.parent / kind.product, config=path.parent / "config", **record)
+    except (OSError, ValueError, TypeError):
+        return None
+    return kernel if kernel.path.is_file() and kernel.config.is_file() else None
 
 
 def _make(tree: Tree, source: Source, additions: Additions, jobs: int, report: Report) -> Path:
@@ -197,7 +230,10 @@ def _keep(tree: Tree, product: Path, source: Source, additions: str) -> Kernel:
     (finished / "info.json").write_text(json.dumps(record, indent=2) + "\n")
     place = _kernels_dir(tree.kind) / record["id"]
     _move_into_place(finished, place)
-    return _read_record(place / "info.json", tree.kind)
+    kernel = _read_record(place / "info.json", tree.kind)
+    if kernel is None:
+        raise BackendError(f"{place} was removed just after its kernel had been built; try again")
+    return kernel
 
 
 def _move_into_place(finished: Path, place: Path) -> None:
@@ -216,6 +252,8 @@ def _keep_log(tree: Tree) -> str:
     logs.mkdir(exist_ok=True)
     kept = logs / f"kernel-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.log"
     shutil.copyfile(tree.log_path, kept)
+    for old in sorted(logs.glob("kernel-*.log"))[:-KEPT_LOGS]:
+        old.unlink(missing_ok=True)
     return f" (log: {kept})"
 
 

@@ -143,6 +143,52 @@ def test_not_even_the_guests_root_writes_to_the_host(lab_exec, attempt):
     assert not Path("/etc/testbed-probe").exists()
 
 
+# A second mount of the shared folder changes it behind the back of the first one.
+SWAP = """
+mkdir /run/again && mount -t hostfs none /run/again -o /proc/self/cwd || exit 0
+mkdir /run/testbed/a && cd /run/testbed/a
+rmdir /run/again/a && ln -s {outside} /run/again/a
+"""
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "echo x > ./probe",
+        "echo x > /run/testbed/a/probe",
+        "echo x > known",
+        "mkdir probe",
+        "rm known",
+        "mv known /run/testbed/known",
+        "mknod /run/testbed/device c 1 3",
+    ],
+)
+def test_a_link_in_the_shared_folder_does_not_lead_out_of_it(lab_exec, tmp_path, attempt):
+    """hostfs knows a folder by its path; the host has to see to it that it still is that folder."""
+    share, outside = tmp_path / "share", tmp_path / "outside"
+    share.mkdir()
+    outside.mkdir()
+    (outside / "known").write_text("kept")
+    script = SWAP.format(outside=outside) + attempt
+    done = lab_exec("sh", "-c", script, options=["--share", str(share)])
+
+    assert done.returncode != 0
+    assert {path.name: path.read_text() for path in outside.iterdir()} == {"known": "kept"}
+    assert not (share / "device").exists()
+
+
+def test_folders_and_files_of_the_shared_folder_may_be_moved_and_removed(lab_exec, tmp_path):
+    script = "cd /run/testbed && mkdir a b && echo x > a/f && mv a/f b/g && ln b/g h && rmdir a"
+    done = lab_exec("sh", "-c", script, options=["--share", str(tmp_path)])
+
+    assert done.returncode == 0, done.stderr
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == [
+        "b",
+        "b/g",
+        "h",
+    ]
+
+
 def test_the_shared_folder_is_writable_and_keeps_nothing_of_ours(lab_exec, tmp_path):
     done = lab_exec(
         "sh", "-c", "echo result > /run/testbed/result", options=["--share", str(tmp_path)]

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.files import working_directory
 from testbed.cli import judging
 from testbed.cli.judging import judges
 from testbed.errors import BackendError
@@ -83,3 +84,59 @@ def test_killed_controller_leaves_no_process(tmp_path):
     while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
+
+
+def linger(run_dir):
+    """Do what an analysis does: make something aside that is removed however it ends."""
+    with working_directory(run_dir):
+        (run_dir / "begun").touch()
+        time.sleep(60)
+
+
+def wait_for(is_so):
+    deadline = time.monotonic() + 20
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert is_so()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_an_analysis_that_is_cut_short_leaves_nothing_half_made(tmp_path, number):
+    code = (
+        "import sys\n"
+        "from tests.unit import test_judging as tests\n"
+        "from testbed.cli.ending import ended_like_ctrl_c\n"
+        "tests.judging._warm, tests.judging._summary = tests.nothing, tests.linger\n"
+        "with ended_like_ctrl_c(), tests.judges(1) as judge:\n"
+        "    judge(tests.Path(sys.argv[1]))\n"
+    )
+    argv = [sys.executable, "-c", code, tmp_path]
+    with subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as made:
+        wait_for((tmp_path / "begun").exists)
+        assert len(list(tmp_path.glob(".derived-*"))) == 1
+        made.send_signal(number)
+        made.communicate(timeout=20)
+    wait_for(lambda: [path.name for path in tmp_path.iterdir()] == ["begun"])
+
+
+def test_what_a_killed_analysis_left_goes_with_the_next_one(tmp_path):
+    (tmp_path / ".derived-killed").mkdir()
+    (tmp_path / ".derived-killed/file").touch()
+    with working_directory(tmp_path) as first, working_directory(tmp_path) as second:
+        assert {path.name for path in tmp_path.iterdir()} == {first.name, second.name}
+    assert list(tmp_path.iterdir()) == []
+
+
+def stumble(run_dir):
+    raise KeyError("nowhere")
+
+
+def test_a_mistake_of_the_analysis_is_a_sentence_and_its_traceback_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr("analysis.report.write_report", stumble)
+    with pytest.raises(BackendError) as caught:
+        judging._summary(tmp_path)
+    assert str(caught.value) == (
+        f"the analysis made a mistake (KeyError: 'nowhere'), which {tmp_path}/analysis.log shows; "
+        f"report it, and then try 'testbed report {tmp_path}'"
+    )
+    assert "in stumble" in (tmp_path / "analysis.log").read_text()

@@ -9,6 +9,7 @@ from testbed.cli.kernel import kernel
 from testbed.cli.progress import Lines
 from testbed.errors import SpecError
 from testbed.lab import kernel as kernels
+from testbed.lab import leases
 from testbed.lab.kinds import KINDS, VM
 from tests.unit.kernel_fakes import make_checkout, make_tree
 
@@ -62,6 +63,37 @@ def test_list_marks_the_current_kernel(tmp_path):
     (record,) = json.loads(invoke("list", "--json").output)
     assert record["is_current"] is True
     assert invoke("list").output.startswith(f"* {record['id']}  ")
+
+
+def test_prune_removes_what_neither_the_checkout_nor_a_command_uses(tmp_path):
+    source = str(make_tree(tmp_path / "linux"))
+    invoke("build", "--source", source)
+    (old,) = kernels.list_kernels()
+    (kernels.PROJECT_ROOT / "kernel/modules/lab.h").write_text("another state\n")
+    invoke("build", "--source", source)
+    leases.release_all()
+    _, new = kernels.list_kernels()
+
+    assert "1 of them is not used by this checkout" in invoke("list").output
+    assert invoke("prune", "--dry-run").output == f"would remove Linux {old.id} (0 MB)\n"
+    assert leases.hold(old.path.parent)
+    assert invoke("prune").output == f"kept Linux {old.id} (0 MB): a running command uses it\n"
+    leases.release_all()
+    assert invoke("prune").output == f"removed Linux {old.id} (0 MB)\n"
+    assert kernels.list_kernels() == [new]
+    assert {path.name for path in new.path.parents[1].iterdir()} == {".lock", new.id}
+
+
+def test_a_damaged_kernel_is_none(tmp_path):
+    """What a full disk or a person left of a kernel is built again."""
+    source = str(make_tree(tmp_path / "linux"))
+    invoke("build", "--source", source)
+    (one,) = kernels.list_kernels()
+    for damage in (one.path.unlink, lambda: (one.path.parent / "info.json").write_text("{")):
+        damage()
+        assert kernels.list_kernels() == []
+        assert "is ready" in invoke("build", "--source", source).output
+        assert kernels.list_kernels()[0].id == one.id
 
 
 def test_source_and_suite_exclude_each_other(tmp_path):

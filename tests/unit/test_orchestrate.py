@@ -390,3 +390,10 @@ def test_broken_record_of_the_target_is_none(sweep):
     one = sweep(act)
     one.go()
     assert one.statuses == ["failed"]
+
+
+def test_runner_that_says_nothing_has_not_done_its_work(sweep):
+    one = sweep(lambda run_dir, progress, cancelled: 0)
+    (end,) = one.go()
+    assert (one.statuses, end.exit_code) == (["failed"], 1)
+    assert "the runner ended well, but did not say what it did; see" in end.manifest["error"]

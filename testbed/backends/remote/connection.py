@@ -24,6 +24,9 @@ CHUNK_BYTES = 1 << 18
 LOOK_S = 0.5
 EXIT_UNKNOWN = -1
 
+# Of an answer: names and hashes of a quarter of a million files.
+MOST_BYTES = 1 << 25
+
 # What its threads have to say comes to us as exceptions too.
 logging.getLogger("paramiko").addHandler(logging.NullHandler())
 
@@ -96,9 +99,20 @@ class Connection:
             with suppress(OSError):  # a command may end before it has read all; then it says why
                 channel.sendall(stdin)
                 channel.shutdown_write()
-            output = b"".join(iter(lambda: channel.recv(CHUNK_BYTES), b""))
-            said = b"".join(iter(lambda: channel.recv_stderr(CHUNK_BYTES), b""))
+            output = self._whole(channel.recv)
+            said = self._whole(channel.recv_stderr)
             return self._exit_status(channel, limit_s), output, said.decode(errors="replace")
+
+    def _whole(self, receive: Callable[[int], bytes]) -> bytes:
+        """Return an answer to its end, which must not be too far."""
+        parts: list[bytes] = []
+        left_bytes = MOST_BYTES
+        while part := receive(CHUNK_BYTES):
+            parts.append(part)
+            left_bytes -= len(part)
+            if left_bytes < 0:
+                raise BackendError(f"{self._target.label} gave an answer that does not end")
+        return b"".join(parts)
 
     def _exit_status(self, channel: paramiko.Channel, limit_s: float) -> int:
         """Return the exit status; without one the connection ended before the command did."""

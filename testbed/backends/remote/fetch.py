@@ -2,6 +2,7 @@
 """Files of a run from the machine to here: checked by their hash, resumed where they were cut."""
 
 import hashlib
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -11,6 +12,9 @@ from testbed.errors import BackendError
 PART = ".part"
 TRIES = 3
 ALONE = ("runner.log", "target.json")
+
+# Of what is free on the disk, a machine may send us so much.
+MOST_OF_FREE = 0.9
 
 
 class Fetch:
@@ -22,12 +26,14 @@ class Fetch:
         label: what messages call the machine.
 
     Raises:
-        BackendError: a name leads out of the run directory.
+        BackendError: a name leads out of the run directory, or our disk has no room.
     """
 
     def __init__(self, run_dir: Path, manifest: dict[str, dict[str, Any]], label: str) -> None:
-        for name in manifest:
+        for name, said in manifest.items():
             _check_name(name, label)
+            _check_said(name, said, label)
+        _check_room(run_dir, sum(said["size"] for said in manifest.values()), label)
         self._run_dir = run_dir
         self._names = list(manifest)
         self._manifest = manifest
@@ -102,8 +108,24 @@ class Fetch:
 def _check_name(name: str, label: str) -> None:
     path = PurePosixPath(name)
     is_raw = path.parts[:1] == ("raw",) and ".." not in path.parts and len(path.parts) > 1
-    if not is_raw and name not in ALONE:
+    if not (is_raw and name.isprintable()) and name not in ALONE:
         raise BackendError(f'{label} offers the file "{name}", which is not part of a run')
+
+
+def _check_said(name: str, said: Any, label: str) -> None:
+    known = said if isinstance(said, dict) else {}
+    size, digest = known.get("size"), known.get("sha256")
+    if type(size) is not int or size < 0 or not isinstance(digest, str):
+        raise BackendError(f'{label} does not say what size and content "{name}" has')
+
+
+def _check_room(run_dir: Path, size_bytes: int, label: str) -> None:
+    free_bytes = shutil.disk_usage(run_dir).free
+    if size_bytes > MOST_OF_FREE * free_bytes:
+        raise BackendError(
+            f"the run left {size_bytes / 1e9:.1f} GB on {label}, and the disk of {run_dir} has "
+            f"{free_bytes / 1e9:.1f} GB free; make room, or capture less of it"
+        )
 
 
 def _sha256(path: Path) -> str:

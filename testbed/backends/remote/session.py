@@ -6,11 +6,12 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
 from testbed.backends.base import Cancelled, Progress
+from testbed.backends.progress_lines import complete_lines, parse_report
 from testbed.backends.remote import bootstrap
 from testbed.backends.remote.address import SshTarget
 from testbed.backends.remote.connection import Connection, ConnectionLost
@@ -86,15 +87,15 @@ class Session:
         def listen(connection: Connection) -> dict[str, Any]:
             nonlocal offset
             argv = self._argv("follow", self.folder, str(offset))
-            for line in _lines(connection.stream(argv, is_wanted=self._is_wanted)):
+            stream = connection.stream(argv, is_wanted=self._is_wanted)
+            for line in _lines(stream, self._target.label):
                 self._hear()
                 said = self._parse(line)
                 if "ended" in said:
-                    ended: dict[str, Any] = said["ended"]
-                    return ended
+                    return self._ended(said["ended"])
                 if "report" in said:
-                    progress(self._parse(said["report"].encode()))
-                    offset = said["offset"]
+                    progress(parse_report(str(said["report"]).encode(), self._target.label))
+                    offset = int(said["offset"])
             self._raise_if_cancelled()
             raise ConnectionLost(f"{self._target.label} stopped to report")
 
@@ -102,7 +103,9 @@ class Session:
 
     def fetch(self, run_dir: Path) -> None:
         """Bring what the run left here; what an interruption cut off goes on where it was."""
-        manifest = self._ask("manifest", self.folder, timeout_s=MANIFEST_S)["files"]
+        manifest = self._ask("manifest", self.folder, timeout_s=MANIFEST_S).get("files")
+        if not isinstance(manifest, dict):
+            raise BackendError(f"{self._target.label} does not say what the run left")
         fetch = Fetch(run_dir, manifest, self._target.label)
 
         def get(connection: Connection) -> None:
@@ -178,13 +181,20 @@ class Session:
             return PrerequisiteError(f"{label} has no python3 that starts ({line.strip()})")
         return BackendError(f'{label} exited {status}: "{line.strip()}"')
 
+    def _ended(self, said: Any) -> dict[str, Any]:
+        """Return how a run ended, if that is what the machine said."""
+        known = said if isinstance(said, dict) else {}
+        if not known.get("error") and type(known.get("status")) is not int:
+            raise BackendError(f"{self._target.label} does not say how the run ended")
+        return known
+
     def _parse(self, line: bytes) -> dict[str, Any]:
         try:
             found = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            said = line.decode(errors="replace").strip()
+            said = line[:200].decode(errors="replace").strip()
             raise BackendError(f'{self._target.label} said "{said}", which is no answer')
         return found
 
@@ -244,9 +254,9 @@ class Session:
         self.close()
 
 
-def _lines(blocks: Any) -> Any:
+def _lines(blocks: Iterable[bytes], label: str) -> Iterator[bytes]:
     """Yield the complete lines of a stream of bytes."""
     rest = b""
     for block in blocks:
-        *lines, rest = (rest + block).split(b"\n")
+        lines, rest = complete_lines(rest, block, label)
         yield from lines
