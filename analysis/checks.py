@@ -251,15 +251,20 @@ def check_complete(frames: Frames) -> list[Reason]:
 
 
 def check_congestion_control(frames: Frames) -> list[Reason]:
-    """Every subflow used the congestion control that was asked, on both ends."""
+    """Every subflow used the congestion control that was asked, on both ends.
+
+    In a baseline that is every connection; beside MPTCP, those of TCP are rivals with their own.
+    """
     asked = (frames.run.get("mptcp") or {}).get("congestion_control")
-    rows = frames.sockets[(frames.sockets["subflow"] >= 0) & frames.sockets["is_subflow"]]
+    rows = frames.sockets[frames.sockets["subflow"] >= 0]
+    rows = rows[rows["is_subflow"]] if is_mptcp_run(frames) else rows
     used = rows[rows["congestion_control"] != ""]
     wrong = used[used["congestion_control"] != asked]
     if not asked or wrong.empty:
         return []
     names = sorted({f"{row.congestion_control} on {row.host}" for row in wrong.itertuples()})
-    message = f"subflows used the congestion control {', '.join(names)}, asked was {asked}"
+    kind = "subflows" if is_mptcp_run(frames) else "connections"
+    message = f"{kind} used the congestion control {', '.join(names)}, asked was {asked}"
     return [invalid("congestion_control", message, asked=asked, used=names)]
 
 
@@ -281,6 +286,7 @@ CHECKS: dict[str, Callable[[Frames], list[Reason]]] = {
     "captures": check_captures,
     "complete": check_complete,
     "delivered": link_checks.check_delivered,
+    "segments": link_checks.check_segments,
     "rate": link_checks.check_rate,
     "rtt": link_checks.check_rtt,
     "base_rtt": link_checks.check_base_rtt,

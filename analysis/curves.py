@@ -136,9 +136,10 @@ def _draw_goodput_curve(axes: Axes, at: list[float], cells: list[Cell], look: An
 
 
 def axis_unit(texts: list[str]) -> tuple[float, str]:
-    """Return the unit for an axis: the one that all values are given in, else that of the kind."""
+    """Return the unit for an axis, with its factor: the smallest of those that values have."""
     units = {text.strip().lstrip("-0123456789.eE+").strip() for text in texts}
+    known = [(one[0], name) for name in units if (one := quantity(f"1 {name}"))]
+    if len(known) == len(units):
+        return min(known)
     found = quantity(texts[0])
-    if len(units) == 1 and (one := quantity(f"1 {next(iter(units))}")):
-        return one[0], next(iter(units))
     return 1.0, found[1] if found else ""

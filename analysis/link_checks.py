@@ -80,6 +80,24 @@ def check_rate(frames: Frames) -> list[Reason]:
     return found
 
 
+def check_segments(frames: Frames) -> list[Reason]:
+    """No packet was longer than its link takes.
+
+    Offloads make packets of 64 KB: queues would hold bursts, and one loss would be forty.
+    """
+    found = []
+    sizes = {link["name"]: link.get("mtu_bytes") for link in frames.run["topology"]["links"]}
+    for link in ride.access_links(frames.run):
+        limit = sizes[link.name] or ride.OPPORTUNITY_BYTES
+        longest = max((t.ip_bytes.max() for t in frames.traffic if t.path == link.path), default=0)
+        if longest > limit:
+            message = f"path {link.path} carried packets of up to {longest} bytes, its link takes "
+            message += f"{limit}: segmentation or receive offload is on"
+            evidence = {"longest": int(longest), "limit": limit}
+            found.append(invalid("segments", message, path=link.path, **evidence))
+    return found
+
+
 def check_rtt(frames: Frames) -> list[Reason]:
     """No round trip was shorter than the propagation delay of the path's access link.
 

@@ -18,6 +18,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import interference_answer
 from analysis.answer import answer, cell_table
+from analysis.expectations import MET, NOT_JUDGED, UNMET, judge_expectations
 from analysis.runs import Results, RunRecord
 from analysis.style import path_style
 from analysis.sweep import Facts, Sweep
@@ -25,6 +26,8 @@ from analysis.sweep import Facts, Sweep
 TEMPLATES = Path(__file__).with_name("templates")
 MAX_RUN_FIGURES = 60  # in the page; the others are named
 NOTHING = "\u2013"
+# How an expectation is shown: as a verdict is.
+BADGES = {MET: "valid", UNMET: "invalid", NOT_JUDGED: "none"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,10 @@ def page_html(results: Results, sweep: Sweep, pictures: list[Picture], code: str
         "subtitle": sweep.subtitle(),
         "answer": answer(sweep),
         "caveats": sweep.caveats(),
+        "expectations": [
+            (outcome.status, BADGES[outcome.status], outcome.sentence)
+            for outcome in judge_expectations(results)
+        ],
         "cells": cells_shown(sweep),
         "figures": pictures,
         "runs": _runs(results, sweep),

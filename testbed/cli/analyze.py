@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from testbed.cli.expectations import print_expectations
 from testbed.cli.printing import printable
 from testbed.errors import SpecError
 
@@ -29,7 +30,8 @@ DIGITS = {"virtual_s": 1, "wall_s": 1, "download_s": 1, "goodput_mbps": 2, "hand
 @click.option("--table", "name", default=RUNS, show_default=True, help="A derived table.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-def analyze(directory: Path, name: str, as_json: bool, as_csv: bool) -> None:
+@click.option("--junit", "as_junit", is_flag=True, help="Print runs and expectations as JUnit XML.")
+def analyze(directory: Path, name: str, as_json: bool, as_csv: bool, as_junit: bool) -> None:
     """Print the table of the runs in DIRECTORY, or a derived table of all of them together.
 
     DIRECTORY is a results directory or a run directory. Nothing is written; `testbed report`
@@ -37,19 +39,26 @@ def analyze(directory: Path, name: str, as_json: bool, as_csv: bool) -> None:
 
     Example: testbed analyze results/offload/20260101T120000Z-0123abcd --table handover_gaps --csv
     """
-    if as_json and as_csv:
-        raise SpecError("--json and --csv exclude each other; give one of them")
+    if as_json + as_csv + as_junit > 1:
+        raise SpecError("--json, --csv and --junit exclude each other; give one of them")
+    from analysis.expectations import judge_expectations
+    from analysis.junit import junit_text
     from analysis.runs import read_results
 
     results = read_results(directory)
+    outcomes = judge_expectations(results)
     parts = _parts(results, name)
     if as_json:
         _print_json(name, parts)
     elif as_csv:
         _print_csv(parts)
+    elif as_junit:
+        click.echo(junit_text(results, outcomes), nl=False)
     else:
         _print_table(results, name, parts)
-    sys.exit(0 if results.is_valid else 1)
+        if name == RUNS:
+            print_expectations(outcomes)
+    sys.exit(int(not results.is_valid or any(outcome.is_missed for outcome in outcomes)))
 
 
 def _parts(results: "Results", name: str) -> "Iterator[pd.DataFrame]":

@@ -12,6 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from testbed.cli.ending import ended_like_ctrl_c
+from testbed.cli.expectations import (
+    check_expectations,
+    described,
+    expectations,
+    print_expectations,
+)
 from testbed.cli.options import RunOptions
 from testbed.cli.printing import printable
 from testbed.cli.run_progress import RunProgress
@@ -39,6 +45,7 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
     from testbed.plan import plan_experiment
 
     runs = plan_experiment(experiment, options.seed, options.repetitions)
+    check_expectations(experiment, runs)
     if options.is_dry:
         _print_plan(experiment, runs, options)
         return
@@ -87,6 +94,7 @@ def _ask_password(question: str) -> str:
 def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> Path:
     """Make the results directory with everything that is known before the first run."""
     from testbed.plan import plan_hash
+    from testbed.plan.expect import plan_expectations
     from testbed.rundir import SPEC_FILE, new_results_dir, write_atomically, write_json
     from testbed.spec.write import spec_text
 
@@ -114,6 +122,7 @@ def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: Ru
         "backend": options.backend,
         "command": ["testbed", *sys.argv[1:]],
         "runs": entries,
+        "expect": plan_expectations(experiment),
     }
     write_json(results / PLAN_FILE, plan)
     return results
@@ -133,16 +142,19 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "
     summaries = [
         summarise(results, entry["dir"]) for entry in read_json(results / PLAN_FILE)["runs"]
     ]
+    outcomes = expectations(results)
     if options.as_json:
         page = None if report is None else str(report)
         found = {"results_dir": str(results), "report": page, "runs": summaries}
-        click.echo(json.dumps(found))
+        click.echo(json.dumps({**found, **described(outcomes)}))
     else:
         _print_runs(summaries)
+        print_expectations(outcomes)
         click.echo(f"results: {results}")
         if report is not None:
             click.echo(f"report:  {report}")
-    sys.exit(_exit_code(summaries, codes))
+    is_missed = any(outcome.is_missed for outcome in outcomes)
+    sys.exit(_exit_code(summaries, codes) or int(is_missed))
 
 
 def carry_out_all(

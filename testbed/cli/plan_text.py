@@ -56,10 +56,17 @@ def _direction_text(way: dict[str, Any]) -> str:
     if way["one_way_delay_s"]:
         parts.append(f"{way['one_way_delay_s'] * 1e3:g} ms")
     if way["queue_bytes"] is not None:
-        parts.append(f"queue {size_text(way['queue_bytes'])}")
+        parts.append(f"queue {size_text(way['queue_bytes'])}{_drain_text(way)}")
     if way["loss_fraction"]:
         parts.append(f"loses {way['loss_fraction']:.3%}")
     return ", ".join(parts)
+
+
+def _drain_text(way: dict[str, Any]) -> str:
+    """Return how long a full queue takes to empty, which bytes alone do not tell."""
+    if not way["rate_bps"]:
+        return ""
+    return f" ({way['queue_bytes'] * 8e3 / way['rate_bps']:.4g} ms)"
 
 
 def _event_lines(plan: dict[str, Any]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from testbed.cli.expectations import described, expectations, print_expectations
 from testbed.cli.printing import printable
 from testbed.cli.progress import show_progress
 from testbed.errors import SpecError
@@ -28,7 +29,7 @@ def report(directory: Path, as_json: bool) -> None:
     from analysis.overview import write_overview
     from analysis.runs import read_results, results_dir_of
 
-    found, pages = [], []
+    found, pages, outcomes = [], [], []
     for place in _places(directory):
         with _progress(len(list(place.rglob("manifest.json")))) as progress:
             page = write_overview(place, rebuild=True, report=progress)
@@ -37,13 +38,16 @@ def report(directory: Path, as_json: bool) -> None:
             found.append({"run_dir": str(record.directory), **record.outcome()})
             if not as_json:
                 click.echo(printable(f"{record.level or record.status:8} {record.directory}"))
+        outcomes += (mine := expectations(place))
         if not as_json:
+            print_expectations(mine)
             click.echo(f"report:  {page}")
     if (directory / "run.json").exists() and (whole := results_dir_of(directory)):
         pages.append(str(write_overview(whole)))  # its numbers are those of this run too
     if as_json:
-        click.echo(json.dumps({"runs": found, "reports": pages}))
-    sys.exit(0 if all(run["verdict"] == "valid" for run in found) else 1)
+        click.echo(json.dumps({"runs": found, "reports": pages, **described(outcomes)}))
+    is_missed = any(outcome.is_missed for outcome in outcomes)
+    sys.exit(int(is_missed or any(run["verdict"] != "valid" for run in found)))
 
 
 def _places(directory: Path) -> list[Path]:

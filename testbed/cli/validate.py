@@ -34,11 +34,14 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
 
 def _problems(file: Path) -> list[str]:
     """Return the sentences about what is wrong with a file."""
+    from testbed.cli.expectations import check_expectations
     from testbed.plan import plan_experiment
     from testbed.spec.load import load_experiment
 
     try:
-        plan_experiment(load_experiment(file), repetitions=1)
+        experiment = load_experiment(file)
+        runs = plan_experiment(experiment, repetitions=1)
+        check_expectations(experiment, runs, is_strict=True)
     except SpecError as error:
         return str(error).splitlines()
     except TestbedError as error:

@@ -9,7 +9,7 @@ from typing import Any
 
 MAX_CELLS = 10_000
 MAX_WORDS, MAX_DEPTH = 100, 8
-FIXED = ("schema", "name", "question", "seed", "matrix", "repetitions")
+FIXED = ("schema", "name", "question", "seed", "matrix", "repetitions", "expect")
 
 
 @dataclass(frozen=True)

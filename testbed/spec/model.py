@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from testbed.spec.events import EndpointFlag, Event, Fraction
+from testbed.spec.expect import ExpectSpec
 from testbed.spec.path_manager import ScriptStep
 from testbed.spec.quantities import (
     BufferSize,
@@ -153,6 +154,10 @@ class ExperimentSpec(Section):
     )
     repetitions: int = Field(
         1, ge=1, le=10_000, strict=True, description="runs of each cell; the n-th has seed + n - 1"
+    )
+
+    expect: list[ExpectSpec] = Field(
+        [], description="what the numbers are expected to be: an experiment as a test"
     )
 
     @model_validator(mode="after")

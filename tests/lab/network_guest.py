@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from testbed.emulation.namespace import read_sysctl
 from testbed.emulation.network import Network
-from testbed.netlink.qdisc import LinkChange
-from testbed.topology import Topology
+from testbed.netlink.qdisc import LinkChange, dump_qdiscs, lab_link_stats
+from testbed.topology import Direction, Topology
 
 
 def chain(routers):
@@ -67,6 +67,51 @@ def cable_cut_and_mended(link, direction):
         except TimeoutError:
             arrived.append(False)
     return [arrived, network.link_counters()[link][direction]["dropped_down"]]
+
+
+def where_queues_are(is_at_sender):
+    """Return where each direction of a host's link is queued, and what its own interface has."""
+    topology = Topology()
+    host, router = topology.add_host("first"), topology.add_router("r0")
+    way = Direction(rate_bps=8_000_000, is_at_sender=is_at_sender)
+    link = topology.add_link("l0", host, router, a_to_b=way, b_to_a=way)
+    network = Network(topology.plain(), {})
+    network.build()
+    node = network.nodes["first"]
+    own = lab_link_stats(node.rtnl.dump(dump_qdiscs()))
+    queues = {way: node.name for (_, way), (node, _) in network.queues.items()}
+    return [queues, node.indexes[link.a_interface] in own]
+
+
+def greetings(count):
+    """Let many hosts around a router talk at once.
+
+    Return how many hear from another, and how many neighbours the kernel never forgets.
+    """
+    topology = Topology()
+    router = topology.add_router("r0")
+    hosts = [topology.add_host(f"h{number}") for number in range(count)]
+    for number, host in enumerate(hosts):
+        topology.add_link(f"l{number}", host, router)
+    network = Network(topology.plain(), {})
+    network.build()
+    sockets = {}
+    for name in hosts:
+        with network.nodes[name].namespace.inside():
+            sockets[name] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            sockets[name].bind(("", 7))
+    addresses = [link.a_address for link in topology.typed_links]
+    for number, made in enumerate(sockets.values()):
+        made.sendto(b"x", (addresses[number - 1], 7))
+    time.sleep(1)
+    heard = 0
+    for made in sockets.values():
+        made.setblocking(False)
+        try:
+            heard += made.recv(10) == b"x"
+        except BlockingIOError:
+            continue
+    return [heard, int(read_sysctl("net.ipv4.neigh.default.gc_thresh1"))]
 
 
 def sysctls_of_nodes(names, wanted):

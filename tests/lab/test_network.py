@@ -38,6 +38,21 @@ def test_a_cable_can_be_cut_and_mended(network_guest, link):
     assert network_guest("cable_cut_and_mended", link, "a_to_b") == [[True, False, True], 1]
 
 
+@pytest.mark.parametrize("is_at_sender", [False, True])
+def test_a_sender_has_no_queue_of_its_own_unless_it_is_asked_for(network_guest, is_at_sender):
+    """TCP would hear of what its own interface holds back, as of no link behind it."""
+    uplink = "first" if is_at_sender else "r0"
+    expected = [{"a_to_b": uplink, "b_to_a": "r0"}, is_at_sender]
+    assert network_guest("where_queues_are", is_at_sender) == expected
+
+
+def test_a_network_of_hundreds_of_links_forgets_nobody(network_guest):
+    """All nodes share one table of neighbours, and one process has the descriptors of them all."""
+    heard, never_forgotten = network_guest("greetings", 600)
+    assert heard == 600
+    assert never_forgotten >= 2 * 600
+
+
 def test_every_node_has_its_sysctls_and_no_others(network_guest):
     """Nodes are made from inside one another, and yet what one has alone stays with it."""
     alone = {"net.ipv4.conf.all.log_martians": 1, "net.ipv4.conf.default.send_redirects": 1}

@@ -55,6 +55,15 @@ def test_throughput_is_the_rate_of_the_link(frames: Frames) -> None:
     assert wifi["ip_bytes"].sum() == received.ip_bytes.sum() > 0
 
 
+def test_the_steady_goodput_leaves_out_the_first_quarter() -> None:
+    """In which windows still grow: here nothing came from 10 s to 15 s, and then 1 MB/s."""
+    times = np.arange(15.5, 30.0)
+    delivered = pd.DataFrame({"t_s": times, "bytes": 1_000_000})
+
+    assert metrics.steady_goodput_mbps(delivered, 10.0, 30.0) == pytest.approx(8.0)
+    assert metrics.steady_goodput_mbps(delivered, 10.0, 10.0) == 0.0
+
+
 def test_goodput_counts_the_file_once(frames: Frames) -> None:
     table = metrics.goodput(frames.delivered, RIDE.end_s)
 

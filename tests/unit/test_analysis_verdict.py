@@ -255,6 +255,16 @@ def test_a_link_faster_than_its_rate(frames: Frames) -> None:
     assert checks == {"rate"}
 
 
+def test_packets_longer_than_a_link_takes(frames: Frames) -> None:
+    frames.run["topology"]["links"][1]["mtu_bytes"] = 1400
+    [reason] = CHECKS["segments"](frames)
+
+    assert reason.message == (
+        "path 3g carried packets of up to 1500 bytes, its link takes 1400: segmentation or "
+        "receive offload is on"
+    )
+
+
 def test_a_link_faster_than_its_trace(frames: Frames) -> None:
     trace = frames.run["topology"]["links"][1]["b_to_a"]["trace"]
     trace["opportunities_ms"] = trace["opportunities_ms"][::2]
@@ -278,6 +288,28 @@ def test_another_congestion_control_than_asked() -> None:
     [reason] = judge_frames(frames).reasons
 
     assert reason.evidence == {"asked": "cubic", "used": ["reno on laptop", "reno on proxy"]}
+
+
+def test_another_congestion_control_than_asked_in_a_baseline() -> None:
+    """A default of the machine must not leak into the curve that MPTCP is compared with."""
+    frames = recorded("download")
+    frames.run |= {"transport": "tcp", "mptcp": {"congestion_control": "cubic"}}
+    frames.sockets = frames.sockets.assign(is_subflow=False)
+    [reason] = CHECKS["congestion_control"](frames)
+
+    assert reason.message == (
+        "connections used the congestion control reno on laptop, reno on proxy, asked was cubic"
+    )
+
+
+def test_a_path_that_the_mode_does_not_use_carried_data(frames: Frames) -> None:
+    """As when a subflow leaves by the default route: one path is measured twice."""
+    frames.run["expected_use"] = {"wifi": [[0.0, 9.0]]}
+    found = {reason.message for reason in CHECKS["paths"](frames)}
+
+    carried = int(frames.data.loc[frames.data["path"] == "3g", "new_bytes"].sum())
+    assert found == {f"path 3g carried {carried} bytes, though the mode does not use it"}
+    assert carried > 0
 
 
 def test_every_check_says_what_it_is() -> None:

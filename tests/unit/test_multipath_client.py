@@ -17,6 +17,7 @@ class Kernel:
     def __init__(self, most=8):
         self.most = most
         self.done = []
+        self.interfaces = {}
 
     def add(self, request, what):
         self.done.append(what)
@@ -28,6 +29,7 @@ class Kernel:
 
     def add_endpoint(self, endpoint):
         self.done.append(("add", endpoint.address, endpoint.identifier, endpoint.flags))
+        self.interfaces[endpoint.address] = endpoint.interface_index
 
     def delete_endpoint(self, endpoint):
         self.done.append(("delete", endpoint.address, endpoint.identifier))
@@ -87,6 +89,11 @@ def test_every_address_has_a_rule_and_every_path_its_routes(client, kernel):
         ("add", "10.0.1.2", 1, ("subflow",)),
         ("add", "10.0.2.2", 2, ("subflow", "backup")),
     ]
+
+
+def test_a_subflow_leaves_by_the_interface_of_its_path(client, kernel):
+    """An endpoint without one would open the second subflow over the first path."""
+    assert kernel.interfaces == {"10.0.1.2": 12, "10.0.2.2": 13}
 
 
 def test_another_address_comes_with_routes_and_endpoint(client, kernel):

@@ -103,7 +103,7 @@ def test_a_long_table_is_cut_for_a_person_only(call, results):
          "bytes_per_path, delivered, goodput, handover_gaps, throughput"),
         (["--table", "xyz"], 'there is no table "xyz"; there are runs, bytes_per_path, '
          "delivered, goodput, handover_gaps, throughput"),
-        (["--json", "--csv"], "--json and --csv exclude each other; give one of them"),
+        (["--json", "--csv"], "--json, --csv and --junit exclude each other; give one of them"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_one_sentence(call, results, arguments, sentence):

@@ -253,8 +253,8 @@ def test_goodput_over_a_number_has_its_values_and_unit_on_the_axis(tmp_path):
     [axes] = per_cell.goodput_figure(all_runs).axes
     ticks = [label.get_text() for label in axes.get_xticklabels()]
 
-    assert axes.get_xlabel() == "links.3g.queue (B)"
-    assert ticks == ["50000", "200000", "500000", "2e+06"]
+    assert axes.get_xlabel() == "links.3g.queue (KB)"
+    assert ticks == ["50", "200", "500", "2000"]
     medians = axes.get_lines()[0]
     assert list(medians.get_ydata()) == [3.0] * 4
 
@@ -317,3 +317,17 @@ def test_modes_are_told_apart_without_colour(table):
     looks = [(str(look.line), look.marker) for look in table.values()]
 
     assert len(set(looks)) == len({look.colour for look in table.values()}) == len(table)
+
+
+@pytest.mark.parametrize(
+    ("texts", "axis"),
+    [
+        (["200 ms", "500 ms"], (1e-3, "ms")),
+        (["100 KB", "8 MB"], (1e3, "KB")),
+        (["1 s", "200 ms", "2 s"], (1e-3, "ms")),
+        (["1", "4"], (1.0, "")),
+    ],
+)
+def test_an_axis_has_the_smallest_unit_of_its_values(texts, axis):
+    """So that its numbers have no exponents."""
+    assert curves.axis_unit(texts) == axis

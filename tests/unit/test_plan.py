@@ -209,6 +209,14 @@ def test_queue_that_the_kernel_does_not_take(queue):
     assert said.endswith(" bytes; a queue has 1 to 4294967295 bytes")
 
 
+def test_other_seeds_lose_other_packets():
+    def losses(seed):
+        spec = parse_spec(VALID, "valid.yaml", overrides(links__wifi__loss=0.01))
+        return link(plan_run(spec, seed, Path()), "wifi")["b_to_a"]["loss_seed"]
+
+    assert losses(1) == losses(1) != losses(2)
+
+
 def test_queue_as_time_without_a_rate():
     said = refused(links={"core-proxy": {"queue": "20 ms"}})
     assert said == "links.core-proxy.queue is a time, so the link needs a rate to count it with"
