@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.progress import show_progress
 from testbed.errors import PrerequisiteError
 from testbed.lab.kernel import (
@@ -55,7 +54,7 @@ def build(source: Path | None, suite: str | None, jobs: int, force: bool) -> Non
         click.echo(f"Linux {built.id} is already built: {built.path}")
         return
     check_buildable()
-    with ended_like_ctrl_c(), show_progress() as report, build_lock(report):
+    with show_progress() as report, build_lock(report):
         built = None if force else _find_or_none()
         if built is None:
             chosen = given or packaged_source(suite, refresh=force, report=report)

@@ -467,9 +467,9 @@ def test_run_of_a_file(call, backend, tmp_path, monkeypatch):
     assert run["run_dir"].endswith("/runs/default/rep01")
 
 
-def interrupted(monkeypatch, backend):
+def interrupted(monkeypatch, backend, number):
     def run(self, run_dir, seed, progress, cancelled):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         if not cancelled.wait(20):
             raise AssertionError("nobody cancelled the run")
         raise Cancelled
@@ -477,10 +477,11 @@ def interrupted(monkeypatch, backend):
     monkeypatch.setattr(backend, "run", run)
 
 
-def test_interrupted_runs_are_resumed(call, backend, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_runs_are_resumed(number, call, backend, tmp_path, monkeypatch):
     """The interruption says how to go on, and going on runs what is not complete."""
     with monkeypatch.context() as patch:
-        interrupted(patch, backend)
+        interrupted(patch, backend, number)
         result = call("offload", *SMALL, "--mode", "mptcp-full,tcp-3g", "--jobs", "1")
     results = results_dir(tmp_path).relative_to(tmp_path)
     assert result.code == 130
