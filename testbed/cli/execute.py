@@ -33,9 +33,11 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
         is_shuffled: whether the runs are carried out in a random order, always the same, so that
             a sweep that is cut short has something of every cell.
     """
+    from testbed.backends import check_plans
     from testbed.plan import plan_experiment
 
     runs = plan_experiment(experiment, options.seed, options.repetitions)
+    check_plans(options.backend, (run.plan for run in runs))
     if options.is_dry:
         _print_plan(experiment, runs, options)
         return

@@ -269,6 +269,17 @@ def test_dry_run_for_people(call):
     ]
 
 
+def test_what_the_lab_kernel_lacks_is_refused_before_anything_is_made(call, backend, tmp_path):
+    """Also by a dry run; of another machine, only its own kernel knows."""
+    asked = ("offload", *SMALL, "--mode", "tcp-3g", "--cc", "cubik")
+    for options in ((), ("--dry-run",)):
+        result = call(*asked, *options)
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.endswith('the lab kernel has no "cubik" (did you mean "cubic"?)')
+    assert list(tmp_path.iterdir()) == []
+    assert call(*asked, "--backend", "host", "--dry-run").code == 0
+
+
 def test_modes_once_each_in_the_order_of_the_call(call):
     plans = dry_runs(call, "--mode", "mptcp-single, tcp-3g", "--mode", "mptcp-single")
     assert [plan["mode"] for plan in plans] == ["mptcp-single", "tcp-3g"]
