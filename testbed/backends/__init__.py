@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How to reach a machine that carries out runs: one kind of machine per file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from testbed.backends.base import Backend
 from testbed.errors import SpecError
@@ -72,3 +73,19 @@ def make_backend(text: str, ask_password: Ask | None = None) -> Backend:
     """
     kind, _, address = check_backend(text).partition(":")
     return BACKEND_KINDS[kind][0](address, ask_password)
+
+
+def check_plans(text: str, plans: Iterable[dict[str, Any]]) -> None:
+    """Refuse runs that a machine is known to be unable to carry out, before it is reached.
+
+    Args:
+        text: name of the backend.
+        plans: contents of run.json.
+
+    Raises:
+        PlanError: there is such a run. Of machines that are not ours, only their kernel knows.
+    """
+    if text == "lab":
+        from testbed.lab.features import check_names
+
+        check_names(plans)

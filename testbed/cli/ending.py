@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lets commands of minutes clean up however they are ended."""
+"""Lets commands clean up however they are ended."""
 
 import signal
 from collections.abc import Iterator

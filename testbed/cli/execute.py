@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.expectations import (
     check_expectations,
     described,
@@ -42,10 +41,12 @@ def execute(experiment: Experiment, options: RunOptions, *, is_shuffled: bool = 
         is_shuffled: whether the runs are carried out in a random order, always the same, so that
             a sweep that is cut short has something of every cell.
     """
+    from testbed.backends import check_plans
     from testbed.plan import plan_experiment
 
     runs = plan_experiment(experiment, options.seed, options.repetitions)
     check_expectations(experiment, runs)
+    check_plans(options.backend, (run.plan for run in runs))
     if options.is_dry:
         _print_plan(experiment, runs, options)
         return
@@ -131,9 +132,8 @@ def open_results(experiment: Experiment, runs: Sequence[PlannedRun], options: Ru
 def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "Backend") -> None:
     """Carry out runs of a results directory, write its report, print, and exit."""
     try:
-        with ended_like_ctrl_c():
-            ends = carry_out_all(results, folders, options, backend) if folders else []
-            report = write_page(results, quiet=options.as_json)
+        ends = carry_out_all(results, folders, options, backend) if folders else []
+        report = write_page(results, quiet=options.as_json)
     except KeyboardInterrupt:
         again = shlex.join(["testbed", "resume", str(results)])
         click.echo(f"testbed: go on with '{again}'", err=True)
@@ -167,7 +167,6 @@ def carry_out_all(
     shown = {folder: _shown(results / folder) for folder in folders}
     jobs = min(options.jobs, len(folders), backend.most_at_once or len(folders))
     with (
-        ended_like_ctrl_c(),
         RunProgress(shown, quiet=options.as_json) as progress,
         judges(jobs) as judge,
     ):

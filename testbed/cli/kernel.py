@@ -8,7 +8,6 @@ from pathlib import Path
 
 import click
 
-from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.progress import show_progress
 from testbed.errors import PrerequisiteError
 from testbed.lab.kernel import (
@@ -70,7 +69,7 @@ def build(kind_name: str, source: Path | None, suite: str | None, jobs: int, for
         click.echo(f"Linux {built.id} is already built: {built.path}")
         return
     check_buildable(kind)
-    with ended_like_ctrl_c(), show_progress() as report, build_lock(report):
+    with show_progress() as report, build_lock(report):
         built = None if force else _find_or_none(kind)
         if built is None:
             chosen = given or packaged_source(suite, refresh=force, report=report)

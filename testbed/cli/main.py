@@ -10,6 +10,7 @@ import click
 
 from testbed import __version__
 from testbed.cli import EXIT_INTERRUPTED
+from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.printing import printable
 from testbed.errors import TestbedError
 
@@ -69,7 +70,8 @@ def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
-        code = testbed.main(arguments, prog_name="testbed", standalone_mode=False)
+        with ended_like_ctrl_c():
+            code = testbed.main(arguments, prog_name="testbed", standalone_mode=False)
     except click.exceptions.Exit as done:
         code = done.exit_code
     except click.ClickException as error:

@@ -52,7 +52,8 @@ def shell(
     """Open Mininet's command line on the network TOPOLOGY, in a fresh lab, in real time.
 
     TOPOLOGY is a name such as underground, or a file of your own with topos = {...}, as `mn
-    --custom` takes; FILE.py:NAME if it has several. `help` lists what the command line knows.
+    --custom` takes; FILE.py:NAME if it has several. `help` lists what the command line knows. Exits
+    with the status of the first command that failed, of those that were not typed.
 
     Example: testbed shell underground --command 'laptop ping -c 1 proxy'
     """

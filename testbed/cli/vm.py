@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from testbed.cli.ending import ended_like_ctrl_c
 from testbed.cli.parameters import MEMORY
 from testbed.cli.progress import Report, show_progress
 from testbed.errors import BackendError, PrerequisiteError
@@ -62,7 +61,7 @@ def build_box(
             boxes.check_buildable()
             chosen = box_kernel(kernel)
             archive = Archive(mirror, "") if mirror else find_archive()
-            with ended_like_ctrl_c(), _progress(as_json) as report, boxes.build_lock(report):
+            with _progress(as_json) as report, boxes.build_lock(report):
                 built = boxes.build_box(archive, chosen, report, for_virtualbox=virtualbox)
         describe_default(kernel)
     seconds = round(time.monotonic() - started_s, 1)
@@ -131,7 +130,7 @@ def up(
     wish = control.Wish(
         name, provider, acceleration, round(memory / 2**20), processors, box, kernel
     )
-    with ended_like_ctrl_c(), _progress(as_json) as report:
+    with _progress(as_json) as report:
         machine = control.up(wish, report)
     record = _record(machine) | {"wall_s": round(time.monotonic() - started_s, 1)}
     text = f"the virtual machine \"{machine.vm.name}\" runs; log in with 'testbed vm ssh'"
@@ -204,7 +203,7 @@ def _end(action: "Callable[[Machine, Report], None]", what: str, as_json: bool) 
         _say({"state": "absent"}, "there is no virtual machine of the testbed", as_json)
         return
     machine = _existing()
-    with ended_like_ctrl_c(), _progress(as_json) as report:
+    with _progress(as_json) as report:
         action(machine, report)
     state = {"is off": "off", "is removed": "absent"}[what]
     _say(

@@ -11,6 +11,7 @@ SHELL.JSON is {"topology": plain data, "commands": list, None for those on stand
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -31,6 +32,10 @@ from testbed.errors import TestbedError
 ASK = "ask"
 BIND_DEADLINE_S = 5.0
 BIND_STEP_S = 0.02
+UNKNOWN_COMMAND = 127  # as a shell calls it
+
+# Prints the status of what a node's shell did last, and keeps it.
+TELL_STATUS = """sh -c 'echo "status $1"; exit $1' - $?"""
 LIMITS = {"subflows": 8, "add_addr_accepted": 8}
 
 # As in experiments: else the kernel switches MPTCP off after a few lost SYN packets.
@@ -73,6 +78,11 @@ class LiveNode(MininetNode):  # type: ignore[misc]  # Mininet is not typed
         # Only mnexec can tell a command's number.
         options.pop("printPid", None)
         super().sendCmd(*args, **options)
+
+    def status(self) -> int:
+        """Return the exit status of what was last carried out in the shell."""
+        said = re.search(r"status (\d+)", self.cmd(TELL_STATUS))
+        return int(said[1]) if said else 0
 
     def popen(self, *args: Any, **options: Any) -> Any:
         """Start a process on the node."""
@@ -181,10 +191,14 @@ class Shell(CLI):  # type: ignore[misc]
     Args:
         net: the network.
         commands: None asks.
+
+    Attributes:
+        status: of the first command that failed, on a node or by `sh`; asking notes none.
     """
 
     def __init__(self, net: LiveNet, commands: Iterable[str] | None) -> None:
         self._commands = commands
+        self.status = 0
         if commands is None:
             super().__init__(net)
             return
@@ -206,6 +220,21 @@ class Shell(CLI):  # type: ignore[misc]
             sys.stdout.flush()
             if is_end:
                 break
+
+    def default(self, line: str) -> None:
+        """Carry out a command on a node."""
+        super().default(line)
+        if self._commands is not None:
+            name, command, _ = self.parseline(line)
+            is_carried_out = name in self.mn and command
+            self._note(self.mn[name].status() if is_carried_out else UNKNOWN_COMMAND)
+
+    def do_sh(self, line: str) -> None:
+        """Carry out a command of this machine: sh COMMAND."""
+        self._note(subprocess.run(line, shell=True).returncode)  # noqa: S602
+
+    def _note(self, status: int) -> None:
+        self.status = self.status or status
 
 
 def build(topology: dict[str, Any]) -> Network:
@@ -234,7 +263,7 @@ def main() -> None:
     for handler in lg.handlers:  # else the answers go to standard error
         handler.setStream(sys.stdout)
     setLogLevel("info" if commands is None else "output")
-    Shell(net, commands)
+    sys.exit(Shell(net, commands).status)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,11 @@ class TopologySpec(Section):
 class TcpSpec(Section):
     """TCP on every host, subflows of MPTCP included; pinned at both ends."""
 
-    congestion_control: Name = Field("cubic", description="as the kernel calls it")
+    congestion_control: Name = Field(
+        "cubic",
+        description="as the kernel calls it; the lab's has reno, cubic, bbr, dctcp, vegas, "
+        "westwood, lia, olia, balia",
+    )
     receive_buffer: BufferSize | None = Field(
         None, description="greatest receive buffer (tcp_rmem); default: 6 MiB"
     )

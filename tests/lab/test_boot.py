@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.lab.features import SCHEDULERS, congestion_controls
+from testbed.lab.kernel import find_additions
 from tests.lab.conftest import TESTBED
 
 LOTS = 3_000_001
@@ -33,6 +35,19 @@ def test_a_missing_command_is_one_sentence(lab_exec):
         done.stderr
         == b'testbed: "no-such-command" cannot be executed in the lab: no such file or directory\n'
     )
+
+
+def test_the_kernel_has_what_its_configuration_promises(lab_exec):
+    """So that a plan may be refused for what it has not."""
+    lists = [
+        "/proc/sys/net/ipv4/tcp_available_congestion_control",
+        "/proc/sys/net/mptcp/available_schedulers",
+    ]
+    controls, schedulers = lab_exec("cat", *lists).stdout.decode().splitlines()
+
+    promised = congestion_controls(path.read_text() for path in find_additions().fragments)
+    assert sorted(controls.split()) == sorted(promised)
+    assert schedulers.split() == [*SCHEDULERS]
 
 
 @pytest.mark.parametrize("kind", ["file", "pipe"])

@@ -72,6 +72,27 @@ def test_commands_on_standard_input(shell):
     assert (done.returncode, done.stdout) == (0, "0\n")
 
 
+def test_exit_status_is_that_of_the_first_command_that_failed(shell):
+    """The others are carried out all the same, and find the status where a shell has it."""
+    done = shell("laptop true", "laptop (exit 5)", "laptop echo was $?", "sh exit 4", "nosuch")
+    assert (done.returncode, "was 5\n" in done.stdout) == (5, True)
+
+    assert shell("nodes", "sh exit 4", "laptop false").returncode == 4
+    assert shell("laptop sleep 0 &", "nosuch").returncode == 127
+
+
+def test_ending_it_leaves_nothing(kernel, tmp_path):
+    argv = [TESTBED, "shell", "underground", "--command", "laptop echo it runs; sleep 300"]
+    env = {**os.environ, "TMPDIR": tmp_path}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, env=env) as running:
+        said, there = running.stdout.readline(), [*tmp_path.iterdir()]
+        running.terminate()
+        running.communicate(timeout=TIMEOUT_S)
+
+    assert (said.split(), len(there)) == ([b"it", b"runs"], 1)
+    assert (running.returncode, [*tmp_path.iterdir()]) == (130, [])
+
+
 def test_wrong_topology(shell):
     done = subprocess.run([TESTBED, "shell", "undergrund"], capture_output=True, text=True)
 

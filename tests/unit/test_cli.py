@@ -269,6 +269,17 @@ def test_dry_run_for_people(call):
     ]
 
 
+def test_what_the_lab_kernel_lacks_is_refused_before_anything_is_made(call, backend, tmp_path):
+    """Also by a dry run; of another machine, only its own kernel knows."""
+    asked = ("offload", *SMALL, "--mode", "tcp-3g", "--cc", "cubik")
+    for options in ((), ("--dry-run",)):
+        result = call(*asked, *options)
+        assert (result.code, result.out) == (2, "")
+        assert result.sentence.endswith('the lab kernel has no "cubik" (did you mean "cubic"?)')
+    assert list(tmp_path.iterdir()) == []
+    assert call(*asked, "--backend", "host", "--dry-run").code == 0
+
+
 def test_modes_once_each_in_the_order_of_the_call(call):
     plans = dry_runs(call, "--mode", "mptcp-single, tcp-3g", "--mode", "mptcp-single")
     assert [plan["mode"] for plan in plans] == ["mptcp-single", "tcp-3g"]
@@ -467,9 +478,9 @@ def test_run_of_a_file(call, backend, tmp_path, monkeypatch):
     assert run["run_dir"].endswith("/runs/default/rep01")
 
 
-def interrupted(monkeypatch, backend):
+def interrupted(monkeypatch, backend, number):
     def run(self, run_dir, seed, progress, cancelled):
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), number)
         if not cancelled.wait(20):
             raise AssertionError("nobody cancelled the run")
         raise Cancelled
@@ -477,10 +488,11 @@ def interrupted(monkeypatch, backend):
     monkeypatch.setattr(backend, "run", run)
 
 
-def test_interrupted_runs_are_resumed(call, backend, tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_interrupted_runs_are_resumed(number, call, backend, tmp_path, monkeypatch):
     """The interruption says how to go on, and going on runs what is not complete."""
     with monkeypatch.context() as patch:
-        interrupted(patch, backend)
+        interrupted(patch, backend, number)
         result = call("offload", *SMALL, "--mode", "mptcp-full,tcp-3g", "--jobs", "1")
     results = results_dir(tmp_path).relative_to(tmp_path)
     assert result.code == 130

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from testbed import doctor
 from testbed.cli import doctor as cli
+from testbed.cli.main import testbed as root_command
 from testbed.doctor import Check, Status, is_ready
 from testbed.lab import kernel as kernels
 from testbed.lab.system_calls import can_filter_system_calls, can_trace
@@ -129,8 +130,8 @@ def test_exit_code_tells_whether_the_lab_runs(monkeypatch, status, code):
     """The command ends with 3 when the lab cannot run, in both forms of output."""
     check = Check("lab kernel", "lab", status, "[not] built", "testbed kernel build")
     monkeypatch.setattr(cli, "examine", lambda: [check])
-    table = CliRunner().invoke(cli.doctor, [])
-    record = CliRunner().invoke(cli.doctor, ["--json"])
+    table = CliRunner().invoke(root_command, ["doctor"])
+    record = CliRunner().invoke(root_command, ["doctor", "--json"])
     assert (table.exit_code, record.exit_code) == (code, code)
     assert "[not] built" in table.output
     assert "to mend lab kernel: testbed kernel build" in table.output

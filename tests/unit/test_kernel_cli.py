@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from testbed.cli.kernel import kernel
+from testbed.cli.main import testbed as root_command
 from testbed.cli.progress import Lines
 from testbed.errors import SpecError
 from testbed.lab import kernel as kernels
@@ -24,7 +24,7 @@ def own_world(tmp_path, monkeypatch):
 
 
 def invoke(*arguments: str):
-    return CliRunner().invoke(kernel, arguments, catch_exceptions=False)
+    return CliRunner().invoke(root_command, ["kernel", *arguments], catch_exceptions=False)
 
 
 def test_second_build_does_nothing(tmp_path):

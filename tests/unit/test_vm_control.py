@@ -8,7 +8,7 @@ import shutil
 import pytest
 from click.testing import CliRunner
 
-from testbed.cli.vm import vm
+from testbed.cli.main import testbed as root_command
 from testbed.errors import BackendError, PrerequisiteError, SpecError
 from testbed.vm import acceleration, box, control, daemons
 from testbed.vm.machine import Machine, State
@@ -49,7 +49,7 @@ def install(programs, name, script="exit 0"):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(vm, arguments)
+    return CliRunner().invoke(root_command, ["vm", *arguments])
 
 
 def failure(*arguments):
