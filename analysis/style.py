@@ -150,4 +150,5 @@ def ap_colour(number: int) -> str:
 def _lighter(colour: str, steps: int) -> str:
     """Return a colour that is nearer to white by so many steps."""
     share = 0.6**steps
-    return mpl.colors.to_hex([1 - share * (1 - part) for part in mpl.colors.to_rgb(colour)])
+    red, green, blue = (1 - share * (1 - part) for part in mpl.colors.to_rgb(colour))
+    return mpl.colors.to_hex((red, green, blue))
