@@ -53,8 +53,26 @@ def answer(sweep: Sweep) -> list[str]:
         return found + interference_answer.answer(sweep)
     if fair := judgements(sweep.usable):
         return found + fair  # the scenes have little else in common
+    if "stop_and_copy_s" in sweep.runs and sweep.runs["stop_and_copy_s"].notna().any():
+        return found + _moves(sweep)
     for sentences in (_goodputs, _downloads, _gaps, _shares):
         found += sentences(sweep)
+    return found
+
+
+def _moves(sweep: Sweep) -> list[str]:
+    """Say of a migration what the client noticed; a connection that died has no gap."""
+    stood, gaps, trips = (
+        _ranked(sweep, column) for column in ("stop_and_copy_s", "gap_s", "rtt_after_ms")
+    )
+    found = [f"The machine stood still for {_between(stood, brief, 's')}."] if stood else []
+    if gaps:
+        found.append(f"The client got nothing for {_between(gaps, brief, 's')}.")
+    dead = [cell for cell in sweep.cells if len(cell.usable) and not cell.usable["gap_s"].count()]
+    if dead:
+        found.append(f"Nothing came after the move with {', '.join(map(_name, dead))}.")
+    if trips:
+        found.append(f"The round trip after the move is {_between(trips, brief, 'ms')}.")
     return found
 
 

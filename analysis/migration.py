@@ -121,7 +121,7 @@ def summary(frames: Frames) -> dict[str, Any]:
         "outcome": story.get("outcome"),
         "freezer": story.get("freezer"),
         "handover_gap_max_s": gaps.get("download", none)[0],
-        "goodput_mbps": _goodput_mbps(frames, "download"),
+        "goodput_mbps": goodput_mbps(frames, "download", story.get("ending_s")),
     }
 
 
@@ -146,9 +146,14 @@ def _rtt_ms(
     return float(values.median()) if len(values) else None
 
 
-def _goodput_mbps(frames: Frames, flow: str) -> float:
+def goodput_mbps(frames: Frames, flow: str, ending_s: float | None) -> float:
+    """Return what a transfer brought per time until its last byte, or until it was to end.
+
+    The later of both counts: one that falls silent at the move is not as fast as it was before.
+    """
     rows = frames.reads[frames.reads["flow"] == flow]
-    seconds = rows["t_s"].max() - rows["t_s"].min() if len(rows) > 1 else 0.0
+    last_s = max(rows["t_s"].max(), ending_s or 0.0) if len(rows) > 1 else 0.0
+    seconds = last_s - rows["t_s"].min() if len(rows) > 1 else 0.0
     return float(rows["bytes"].sum() * 8 / seconds / 1e6) if seconds > 0 else 0.0
 
 

@@ -60,7 +60,7 @@ def transfers_figure(
             _shade(place, rounds[rounds["run_dir"] == row["run_dir"]],
                    phases.get(str(row["run_dir"]), {}))  # fmt: skip
             end_s = max(end_s, float(mine.loc[mine["bytes"] > 0, "t_s"].max()) + 0.1)
-        finish_time_axes(axes, end_s, "Mbit/s", len(chosen), places)
+        finish_time_axes(axes, end_s, "goodput\n(Mbit/s)", len(chosen), places)
     return figure
 
 
@@ -161,7 +161,7 @@ def _rows(sweep: Sweep) -> Figure:
         for place, cell in enumerate(sweep.cells):
             _draw_row(axes, place, cell)
         _finish_rows(axes, sweep)
-        axes.set_xlabel("s")
+        axes.set_xlabel("time (s)")
     return figure
 
 
@@ -173,9 +173,10 @@ def _draw_row(axes: Axes, place: int, cell: Cell) -> None:
             values = runs[column].astype("float64").to_numpy()
             axes.plot(values, np.full(values.size, place), linestyle="", marker=mark, color=colour,
                       markerfacecolor=fill, markersize=6, zorder=3)  # fmt: skip
-    gap = cell.median("gap_s")
+    gap, upload = cell.median("gap_s"), cell.median("upload_gap_s")
     said = "no byte after the move" if np.isnan(gap) else f"{brief(gap)} s"
-    right = np.nanmax([gap, cell.median("upload_gap_s"), cell.median("stop_and_copy_s"), 0.0])
+    said += "" if np.isnan(gap) or np.isnan(upload) else f"; upload {brief(upload)} s"
+    right = np.nanmax([gap, upload, cell.median("stop_and_copy_s"), 0.0])
     axes.annotate(said, (right, place), (8, 0), textcoords="offset points", fontsize=8, va="center")
 
 

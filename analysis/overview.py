@@ -114,6 +114,9 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
     if "path_rates" in results.table_names():
         yield from fairness_figures.figures(sweep)
         return
+    if "transfers" in results.table_names():
+        yield from _migration_figures(results, sweep)
+        return
     yield from wifi_figures.figures(results, sweep)
     goodput, throughput = results.gather("goodput"), results.gather("throughput")
     gaps = results.gather("handover_gaps")
@@ -127,18 +130,25 @@ def figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
         yield "handover_gaps", per_cell.handover_gaps_figure(sweep, gaps)
     if any(f"bytes_{path}" in sweep.runs for path in sweep.facts.paths):
         yield "bytes_per_path", per_cell.bytes_per_path_figure(sweep)
-    if "transfers" in results.table_names():
-        tables = (results.gather("transfers"), results.gather("precopy_rounds"))
-        phases = {record.name: record.summary.get("phases") or {} for record in results.records}
-        yield "transfers", migration_figures.transfers_figure(sweep, *tables, phases)
-        yield "migration_times", migration_figures.times_figure(sweep)
-        yield "round_trips", migration_figures.round_trip_figure(sweep)
     if "middlebox_bytes" in results.table_names():
         seen = results.gather("middlebox_bytes")
         yield "middleboxes", middlebox_figures.middlebox_figure(sweep, seen)
     if "blocks" in results.table_names():
         blocks = results.gather("blocks", columns=["latency_ms"])
         yield "application_latency", curves.latency_figure(sweep, blocks)
+
+
+def _migration_figures(results: Results, sweep: Sweep) -> Iterator[tuple[str, Figure]]:
+    """Yield the figures of a migration.
+
+    Progress and gaps by the captures are not among them: what comes through a tunnel passes no
+    interface that is captured, and a connection that died has no gap.
+    """
+    tables = (results.gather("transfers"), results.gather("precopy_rounds"))
+    phases = {record.name: record.summary.get("phases") or {} for record in results.records}
+    yield "transfers", migration_figures.transfers_figure(sweep, *tables, phases)
+    yield "migration_times", migration_figures.times_figure(sweep)
+    yield "round_trips", migration_figures.round_trip_figure(sweep)
 
 
 def stalls_of(results: Results, sweep: Sweep) -> dict[str, list[Gap]]:

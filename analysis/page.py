@@ -19,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from analysis import interference_answer
 from analysis.answer import answer, cell_table
 from analysis.expectations import MET, NOT_JUDGED, UNMET, judge_expectations
+from analysis.headlines import GAP, ORDINARY, Kind, kind_of
 from analysis.runs import Results, RunRecord
 from analysis.style import path_style
 from analysis.sweep import Facts, Sweep
@@ -112,17 +113,42 @@ def cells_shown(sweep: Sweep) -> Table:
     if interference_answer.is_interference(sweep):
         columns = [Column(*heading) for heading in interference_answer.HEADINGS]
         return Table(columns, interference_answer.rows(sweep))
+    known = {str(name) for name, values in sweep.runs.items() if values.notna().any()}
+    if (kind := kind_of(known)) is not ORDINARY:
+        return _cells_of_kind(sweep, kind, known)
     numbers = cell_table(sweep)
     columns = [
         Column("Cell"), Column("Runs", "valid of all", True),
         Column("Goodput", "Mbit/s", True), Column("Range", "Mbit/s", True),
         *([Column("Finished", "runs", True), Column("Finished in", "s", True)]
           if sweep.facts.is_sized else []),
-        Column("Longest silence", "s", True),
+        Column("Longest gap", "s", True),
         *(Column(f"Over {path_style(path).label}", "MB", True) for path in sweep.facts.paths),
         Column("Speed", "times real time", True),
     ]  # fmt: skip
     return Table(columns, [_cell(row, sweep.facts) for _, row in numbers.iterrows()])
+
+
+def _cells_of_kind(sweep: Sweep, kind: Kind, known: set[str]) -> Table:
+    """Return a row per cell with the numbers that its kind of experiment is for."""
+    headlines = [one for one in kind.headlines if one.key in known]
+    paths = sweep.facts.paths if kind.has_paths else ()
+    columns = [
+        Column("Cell"), Column("Runs", "valid of all", True),
+        *(Column(one.head[0].upper() + one.head[1:], one.unit, True) for one in headlines),
+        *(Column(f"Over {path_style(path).label}", "MB", True) for path in paths),
+    ]  # fmt: skip
+    rows = []
+    for (_, row), cell in zip(cell_table(sweep).iterrows(), sweep.cells, strict=True):
+        # The longest gap is that of all runs.
+        numbers = [row[one.key] if one is GAP else cell.median(one.key) for one in headlines]
+        rows.append([
+            str(row["cell"]), f"{row['valid']} of {row['runs']}",
+            *(_number(value * one.factor, one.digits)
+              for one, value in zip(headlines, numbers, strict=True)),
+            *(_number(row[f"bytes_{path}"] / 1e6) for path in paths),
+        ])  # fmt: skip
+    return Table(columns, rows)
 
 
 def _cell(row: "pd.Series[Any]", facts: Facts) -> list[str]:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One table of names and colours, so that a path or a mode looks the same in every figure."""
 
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,10 @@ POLICIES = {
     "all-aps": ModeStyle("MPTCP, one NIC on all APs", "#D55E00", "-", "X"),
 }
 INVALID = ModeStyle("invalid", "#9A9A9A", (0, (2, 2)), "x")
-SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+SPARE_COLOURS = ("#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#0072B2")
+# Of access points, on maps and of the paths over them.
+AP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+AIR_PATH = re.compile(r"w(\d+)-ap(\d+)")  # NIC and access point
 INK, MUTED, FAINT, COVERAGE, ALARM = "#222222", "#555555", "#777777", "#DCE9F3", "#B00020"
 
 RC: dict[Any, Any] = {
@@ -132,4 +136,19 @@ def ordered_style(label: str, place: int, count: int) -> ModeStyle:
 
 def path_style(path: str, place: int = 0) -> PathStyle:
     """Return the style of a path; one that is not in the table gets the spare colour `place`."""
+    if air := AIR_PATH.fullmatch(path):
+        nic, ap = (int(number) for number in air.groups())
+        return PathStyle(f"AP {ap}, NIC {nic}", _lighter(ap_colour(ap), nic - 1))
     return PATHS.get(path, PathStyle(path, SPARE_COLOURS[place % len(SPARE_COLOURS)]))
+
+
+def ap_colour(number: int) -> str:
+    """Return the colour of an access point; they are counted from 1."""
+    return AP_COLOURS[(number - 1) % len(AP_COLOURS)]
+
+
+def _lighter(colour: str, steps: int) -> str:
+    """Return a colour that is nearer to white by so many steps."""
+    share = 0.6**steps
+    red, green, blue = (1 - share * (1 - part) for part in mpl.colors.to_rgb(colour))
+    return mpl.colors.to_hex((red, green, blue))

@@ -3,6 +3,7 @@
 
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pandas as pd
@@ -19,6 +20,7 @@ from analysis.wording import (
     models,
     path_order,
     subject,
+    task,
 )
 
 CAVEATS = {
@@ -36,8 +38,8 @@ class Facts:
 
     Attributes:
         subject: what was done, such as "download of 10 MB over WiFi and 3G".
-        paths: from the bottom of a stack up: those that are always there first; empty if there
-            are too many to tell apart.
+        paths: of all runs, from the bottom of a stack up: those that are always there first;
+            empty if there are too many to tell apart.
         is_sized: whether a run is to end with its last byte, not when its time is up.
         coverages: of the paths that come and go, by run_dir.
         models: what stands for reality, one sentence each.
@@ -138,12 +140,11 @@ def sweep_of(results: Results) -> Sweep:
 def facts_of(results: Results) -> Facts:
     """Return what is true of the runs of a results directory."""
     records = [record for record in results.records if record.run]
-    first = records[0].run if records else {}
     return Facts(
         experiment=results.experiment,
         question=results.question,
         subject=_common_subject([record.run for record in records]),
-        paths=paths if len(paths := path_order(first)) <= MAX_PATHS else (),
+        paths=_paths([record.run for record in records]),
         is_sized=any(is_sized(record.run) for record in records),
         coverages={record.name: ride.coverages(record.run) for record in records},
         kernels=_distinct(_kernel(record) for record in records),
@@ -188,10 +189,16 @@ def _kernel(record: RunRecord) -> str:
     return str((record.manifest.get("kernel") or {}).get("release") or "")
 
 
+def _paths(runs: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Return the paths of all runs, because runs may differ in them; none if they are too many."""
+    paths = tuple(dict.fromkeys(path for run in runs for path in path_order(run)))
+    return paths if len(paths) <= MAX_PATHS else ()
+
+
 def _common_subject(runs: list[dict[str, Any]]) -> str:
     """Return what was done as exactly as it is true of all runs."""
-    for has_size in (True, False):
-        found = {subject(run, has_size) for run in runs}
+    for words in (subject, partial(subject, has_size=False), partial(task, has_size=False)):
+        found = {words(run) for run in runs}
         if len(found) == 1:
             return found.pop()
     return ""

@@ -60,7 +60,7 @@ def timelines_figure(
             _draw_timeline(place, sweep, cell, row, received)
             _mark_stalls(place, stalls.get(str(row["run_dir"]), ()))
         end_s = _end_of(received, [row["run_dir"] for _, row in chosen])
-        finish_time_axes(axes, end_s, "Mbit/s", len(chosen), places)
+        finish_time_axes(axes, end_s, "throughput\n(Mbit/s)", len(chosen), places)
         for place, (_, row) in zip(places, chosen, strict=False):
             shade_coverage(place, [sweep.facts.coverages.get(str(row["run_dir"]), [])], end_s)
     return figure

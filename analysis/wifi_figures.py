@@ -25,7 +25,6 @@ CAPTIONS = {
     "slots": "One NIC on several channels: goodput and added round trip against the oracle.",
     "how_many_aps": "What more access points bring: goodput, added round trip, longest gap.",
 }
-AP_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 BAR_HEIGHT = 0.7
 MAX_CELLS = 8
 
@@ -53,7 +52,7 @@ def _level(sweep: Sweep) -> str:
 
 
 def _colour(ap: str) -> str:
-    return AP_COLOURS[(int(ap.removeprefix("ap")) - 1) % len(AP_COLOURS)]
+    return style.ap_colour(int(ap.removeprefix("ap")))
 
 
 def street_figure(sweep: Sweep, run: dict[str, Any]) -> Figure:
@@ -114,7 +113,7 @@ def walk_figure(sweep: Sweep, goodput: pd.DataFrame, runs: dict[str, dict[str, A
             above.step(mine["t_s"], mine["goodput_mbps"], where="post", color=cell.look.colour,
                        linewidth=1.2)  # fmt: skip
             above.set_ylim(0, top)
-            above.set_ylabel("Mbit/s")
+            above.set_ylabel("goodput\n(Mbit/s)")
             above.set_title(_walk_title(cell, row), fontsize=8.5, loc="left", pad=3)
             _draw_associations(below, run)
             for place in (above, below):

@@ -93,7 +93,16 @@ def models(run: dict[str, Any]) -> tuple[str, ...]:
         for name, way in (("downlink", link.rx), ("uplink", link.tx))
         if (way.get("trace") or {}).get("file")
     ]
-    first = f"Model: {', '.join(traced)}." if traced else "Model: links of constant rate."
+    first = f"Model: {', '.join(traced)}." if traced else f"Model: {_rates(run)}."
     if ride.coverages(run):
         return (first, "Station times are the experiment's, not a recording.")
     return (first,)
+
+
+def _rates(run: dict[str, Any]) -> str:
+    """Say what the rates of links follow that follow no trace."""
+    if radio := run.get("radio"):
+        return f"rates follow the station's place, by a radio model (level {radio['level']})"
+    if any("rate_bps" in event for event in run.get("events") or []):
+        return "links whose rate changes as the experiment says"
+    return "links of constant rate"

@@ -148,7 +148,9 @@ def go_on(results: Path, folders: Sequence[str], options: RunOptions, backend: "
         found = {"results_dir": str(results), "report": page, "runs": summaries}
         click.echo(json.dumps({**found, **described(outcomes)}))
     else:
-        _print_runs(summaries)
+        from testbed.cli.run_table import print_runs
+
+        print_runs(summaries)
         print_expectations(outcomes)
         click.echo(f"results: {results}")
         if report is not None:
@@ -183,17 +185,10 @@ def carry_out_all(
 
 def _shown(run_dir: Path) -> tuple[str, float]:
     """Return name and longest time of a run, for people."""
+    from testbed.cli.run_table import run_name
+
     plan = read_json(run_dir / "run.json")
     return run_name(plan), plan["duration_s"]
-
-
-def run_name(run: dict[str, Any]) -> str:
-    """Return what people call a run: its varied values and its seed."""
-    values = [
-        value if key == "mode" else f"{key.rpartition('.')[2]} {value}"
-        for key, value in run["varied"].items()
-    ]
-    return ", ".join([*values, f"seed {run['seed']}"])
 
 
 def write_page(results: Path, *, quiet: bool) -> Path | None:
@@ -264,36 +259,6 @@ def _exit_code(summaries: Sequence[Summary], codes: Sequence[int]) -> int:
     if codes and all(code == PrerequisiteError.exit_code for code in codes):
         return PrerequisiteError.exit_code
     return 0 if all(run["verdict"] == "valid" for run in summaries) else 1
-
-
-def _print_runs(summaries: Sequence[Summary]) -> None:
-    # Imported here: --json needs no rich.
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    table.add_column("run", overflow="fold")
-    table.add_column("verdict")
-    for head in ("goodput\nMbit/s", "download\ns", "longest\ngap s", "bytes per path\nMB"):
-        table.add_column(head, justify="right")
-    for run in summaries:
-        sizes = [f"{path} {size / 1e6:.1f}" for path, size in (run["bytes_per_path"] or {}).items()]
-        name = run_name(run)
-        numbers = [
-            _number(run[key]) for key in ("goodput_mbps", "download_s", "handover_gap_max_s")
-        ]
-        table.add_row(
-            escape(printable(name)), run["verdict"], *numbers, escape(", ".join(sizes)) or "-"
-        )
-    Console().print(table)
-    for run in summaries:
-        for sentence in [*run["verdict_reasons"], *run["notes"]]:
-            click.echo(printable(f"{run_name(run)}: {sentence}"))
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
 
 
 def _print_plan(experiment: Experiment, runs: Sequence[PlannedRun], options: RunOptions) -> None:

@@ -72,6 +72,16 @@ def test_what_was_left_unread_does_not_end_the_gap():
     assert migration.gaps_s(made, "download", STORY)[0] == pytest.approx(0.699)
 
 
+def test_a_transfer_that_fell_silent_is_not_as_fast_as_before():
+    """1,000 bytes at 1, 2, ... 5 s; both ends were to stop after 10 s."""
+    some = frames(times=[1.0, 2.0, 3.0, 4.0, 5.0])
+
+    assert migration.goodput_mbps(some, "download", None) == pytest.approx(0.01)
+    assert migration.goodput_mbps(some, "download", 11.0) == pytest.approx(0.004)
+    assert migration.goodput_mbps(some, "download", 4.5) == pytest.approx(0.01)
+    assert migration.goodput_mbps(frames(), "download", 11.0) == 0
+
+
 @pytest.mark.parametrize(
     ("times", "story"),
     [([9.9, 10.51], STORY), ([], STORY), ([9.9, 20.0], {"stopped_s": 10.0})],

@@ -127,6 +127,25 @@ def test_cells_are_in_the_order_of_modes_and_of_numbers(tmp_path):
     ]  # fmt: skip
 
 
+def with_other_paths(results, mode, names):
+    """Give a run other paths, as a station with more NICs has."""
+    [place] = results.glob(f"runs/mode={mode}/*/run.json")
+    run = json.loads(place.read_text())
+    model = run["topology"]["paths"][0]
+    run["topology"]["paths"] = [{**model, "name": name} for name in names]
+    run |= {"coverage": {}, "ride": {}}
+    place.write_text(json.dumps(run))
+
+
+def test_paths_that_only_some_runs_have_are_known(tmp_path):
+    results = write_results(tmp_path / "r", modes("tcp-wifi", "mptcp-full"))
+    with_other_paths(results, "mptcp-full", ["near", "far"])
+    facts = sweep_of(read_results(results)).facts
+
+    assert facts.paths == ("3g", "wifi", "near", "far")
+    assert facts.subject == "download"
+
+
 def test_runs_that_differ_in_their_seed_alone_are_one_cell(tmp_path):
     runs = [Run(varied={"seed": str(n)}, repetition=n) for n in (1, 2, 3)]
     sweep = sweep_of(read_results(write_results(tmp_path / "r", runs)))

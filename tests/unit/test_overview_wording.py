@@ -3,7 +3,8 @@
 
 import pytest
 
-from analysis.wording import describe_control, is_sized, path_order, subject, title
+from analysis.style import path_style
+from analysis.wording import describe_control, is_sized, models, path_order, subject, title
 
 PATHS = {"paths": [{"name": "wifi"}, {"name": "3g"}]}
 RUN = {"topology": PATHS, "workload": {"name": "download", "size_bytes": 60_000_000},
@@ -46,3 +47,29 @@ def test_many_paths_are_counted():
 def test_coupled_congestion_control_is_told_from_uncoupled():
     assert describe_control("cubic") == "cubic (uncoupled)"
     assert describe_control("lia") == "lia (coupled)"
+
+
+RATE = {"at_s": 1.0, "change": "link", "link": "3g", "direction": "a_to_b", "rate_bps": 1e6}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "Model: links of constant rate."),
+        ({"events": [{"at_s": 1.0, "change": "link_down", "link": "3g"}]},
+         "Model: links of constant rate."),
+        ({"events": [RATE]}, "Model: links whose rate changes as the experiment says."),
+        ({"radio": {"level": "gate"}, "events": [RATE]},
+         "Model: rates follow the station's place, by a radio model (level gate)."),
+    ],
+)  # fmt: skip
+def test_what_stands_for_reality_is_said(more, words):
+    run = {"topology": {"paths": [], "links": []}, "workload": {"name": "bulk"}, **more}
+    assert models(run) == (words,)
+
+
+def test_paths_over_one_access_point_have_shades_of_its_colour():
+    looks = [path_style(name) for name in ("w1-ap1", "w2-ap1", "w1-ap2")]
+    assert [look.label for look in looks] == ["AP 1, NIC 1", "AP 1, NIC 2", "AP 2, NIC 1"]
+    assert len({look.colour for look in looks}) == 3
+    assert looks[0].colour.lower() == "#0072b2"
