@@ -92,7 +92,7 @@ def _draw_timeline(
         look = style.path_style(path, place)
         axes.fill_between(edges, floor, floor + values, step="post", linewidth=0, zorder=2,
                           color=look.colour if is_usable else style.INVALID.colour,
-                          alpha=0.9 if is_usable else 0.45 + 0.3 * place,
+                          alpha=0.9 if is_usable else 0.45 + 0.3 * (place % 2),
                           hatch=None if is_usable else "//")  # fmt: skip
         floor = floor + values
     axes.set_title(_heading(cell, row), fontsize=8.5, loc="left", pad=3,

@@ -241,6 +241,18 @@ def test_more_paths_than_can_be_told_apart_are_one_area(tmp_path):
     assert "over 101 paths" in drawn["timelines"].texts[0].get_text()
 
 
+def test_an_invalid_run_over_three_paths_is_drawn(tmp_path):
+    folder = write_results(tmp_path / "r", modes("mptcp-full", verdict="invalid"))
+    plan = next(folder.rglob("run.json"))
+    content = json.loads(plan.read_text())
+    [wifi, cell] = content["topology"]["paths"]
+    content["topology"]["paths"] = [wifi, {**cell, "name": "unused"}, cell]
+    plan.write_text(json.dumps(content))
+    results = read_results(folder)
+    [axes] = dict(figures(results, sweep_of(results)))["timelines"].axes
+    assert [area.get_alpha() for area in axes.collections] == pytest.approx([0.75, 0.45])
+
+
 def test_a_run_without_changes_shows_its_longest_gap(tmp_path):
     results, _ = sweep(tmp_path, modes("mptcp-full"))
     table = results.gather("handover_gaps").query("change == 'overall'")
