@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from testbed.errors import SpecError
+from testbed.rundir import newest_results_dir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,16 +32,16 @@ DIGITS = {"virtual_s": 1, "wall_s": 1, "download_s": 1, "goodput_mbps": 2, "hand
 def analyze(directory: Path, name: str, as_json: bool, as_csv: bool) -> None:
     """Print the table of the runs in DIRECTORY, or a derived table of all of them together.
 
-    DIRECTORY is a results directory or a run directory. Nothing is written; `testbed report`
-    makes the derived tables.
+    DIRECTORY is a results directory, a run directory, or a folder of results, of which the newest
+    is taken. Nothing is written; `testbed report` makes the derived tables.
 
-    Example: testbed analyze results/offload/20260101T120000Z-0123abcd --table handover_gaps --csv
+    Example: testbed analyze results/offload --table handover_gaps --csv
     """
     if as_json and as_csv:
         raise SpecError("--json and --csv exclude each other; give one of them")
     from analysis.runs import read_results
 
-    results = read_results(directory)
+    results = read_results(_chosen(directory))
     parts = _parts(results, name)
     if as_json:
         _print_json(name, parts)
@@ -49,6 +50,14 @@ def analyze(directory: Path, name: str, as_json: bool, as_csv: bool) -> None:
     else:
         _print_table(results, name, parts)
     sys.exit(0 if results.is_valid else 1)
+
+
+def _chosen(directory: Path) -> Path:
+    """Return the directory to read, and say which one it is if that was not said."""
+    chosen = newest_results_dir(directory)
+    if chosen != directory:
+        click.echo(f"the newest in {directory} is {chosen.name}", err=True)
+    return chosen
 
 
 def _parts(results: "Results", name: str) -> "Iterator[pd.DataFrame]":
