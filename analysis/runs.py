@@ -265,7 +265,8 @@ def read_results(directory: Path) -> Results:
     if not records:
         raise SpecError(
             f"{directory} is neither a results directory nor a run directory: it has no plan.json "
-            "that names runs, no runs/ and no run.json; give the folder that the command printed"
+            "that names runs, no runs/ and no run.json; give the folder that the command printed, "
+            "or that of the experiment, such as results/offload"
         )
     return Results(directory, plan, tuple(records))
 

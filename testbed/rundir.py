@@ -65,3 +65,16 @@ def read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, data: Any) -> None:
     """Write a JSON file that is complete or absent."""
     write_atomically(path, json.dumps(data, indent=1, sort_keys=True) + "\n")
+
+
+def newest_results_dir(directory: Path) -> Path:
+    """Return the newest results directory in a folder of them, such as results/offload or results.
+
+    What is no such folder is returned as it is.
+    """
+    if any((directory / name).exists() for name in (PLAN_FILE, "run.json", "runs")):
+        return directory
+    found = [
+        plan.parent for depth in ("*", "*/*") for plan in directory.glob(f"{depth}/{PLAN_FILE}")
+    ]
+    return max(found, key=lambda place: place.name, default=directory)  # names begin with the time

@@ -13,6 +13,7 @@ import click
 from testbed.cli.expectations import print_expectations
 from testbed.cli.printing import printable
 from testbed.errors import SpecError
+from testbed.rundir import newest_results_dir
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,10 +35,10 @@ DIGITS = {"virtual_s": 1, "wall_s": 1, "download_s": 1, "goodput_mbps": 2, "hand
 def analyze(directory: Path, name: str, as_json: bool, as_csv: bool, as_junit: bool) -> None:
     """Print the table of the runs in DIRECTORY, or a derived table of all of them together.
 
-    DIRECTORY is a results directory or a run directory. Nothing is written; `testbed report`
-    makes the derived tables.
+    DIRECTORY is a results directory, a run directory, or a folder of results, of which the newest
+    is taken. Nothing is written; `testbed report` makes the derived tables.
 
-    Example: testbed analyze results/offload/20260101T120000Z-0123abcd --table handover_gaps --csv
+    Example: testbed analyze results/offload --table handover_gaps --csv
     """
     if as_json + as_csv + as_junit > 1:
         raise SpecError("--json, --csv and --junit exclude each other; give one of them")
@@ -45,7 +46,7 @@ def analyze(directory: Path, name: str, as_json: bool, as_csv: bool, as_junit: b
     from analysis.junit import junit_text
     from analysis.runs import read_results
 
-    results = read_results(directory)
+    results = read_results(_chosen(directory))
     outcomes = judge_expectations(results)
     parts = _parts(results, name)
     if as_json:
@@ -59,6 +60,14 @@ def analyze(directory: Path, name: str, as_json: bool, as_csv: bool, as_junit: b
         if name == RUNS:
             print_expectations(outcomes)
     sys.exit(int(not results.is_valid or any(outcome.is_missed for outcome in outcomes)))
+
+
+def _chosen(directory: Path) -> Path:
+    """Return the directory to read, and say which one it is if that was not said."""
+    chosen = newest_results_dir(directory)
+    if chosen != directory:
+        click.echo(f"the newest in {directory} is {chosen.name}", err=True)
+    return chosen
 
 
 def _parts(results: "Results", name: str) -> "Iterator[pd.DataFrame]":

@@ -22,7 +22,8 @@ STYLES = {Status.OK: "green", Status.WARNING: "yellow", Status.MISSING: "bold re
     type=BACKEND,
     default=LAB,
     show_default=True,
-    help="Whose needs to check: the lab's, this machine's own kernel, or a machine behind SSH.",
+    help="Whose needs to check: lab, host (this machine's own kernel), ssh:USER@HOST[:PORT], or "
+    "vagrant (a virtual machine).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def doctor(backend: str, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The command `testbed`: finds the subcommand and turns errors into one sentence each."""
 
+import difflib
 import errno
 import importlib
 import os
@@ -48,6 +49,20 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in alphabetical order."""
         return sorted(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that is called, and say which one was probably meant if there is none.
+
+        Raises:
+            UsageError: there is no such command.
+        """
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f' (did you mean "{near[0]}"?)' if near else f"; there are {', '.join(COMMANDS)}"
+            ctx.fail(f'there is no command "{args[0]}"{hint}')
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the command of that name."""

@@ -13,9 +13,9 @@ from testbed.errors import SpecError
 
 
 class BackendName(click.ParamType[str]):
-    """Where to carry runs out: lab, host or ssh:USER@HOST[:PORT]."""
+    """Where to carry runs out: lab, host, ssh:USER@HOST[:PORT] or vagrant."""
 
-    name = "lab|host|ssh:USER@HOST[:PORT]"
+    name = "name"
 
     def convert(
         self, value: object, param: click.Parameter | None, ctx: click.Context | None
@@ -119,7 +119,8 @@ OPTIONS = (
         type=BACKEND,
         default="lab",
         show_default=True,
-        help="Where to run: the lab, this machine's own kernel, or a machine behind SSH.",
+        help="Where to run: lab, host (this machine's own kernel), ssh:USER@HOST[:PORT], or vagrant "
+        "(a virtual machine).",
     ),
     click.option(
         "--jobs",

@@ -2,6 +2,7 @@
 """`testbed report`: tables, figures, verdicts and the page once more, from the raw data."""
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from testbed.cli.printing import printable
 from testbed.cli.progress import show_progress
 from testbed.errors import SpecError
 
+MANIFEST = "manifest.json"
+
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path, exists=True, file_okay=False))
@@ -24,14 +27,14 @@ def report(directory: Path, as_json: bool) -> None:
     DIRECTORY is a results directory, a run directory or a folder of results. Raw data are only
     read; everything else is made again from them.
 
-    Example: testbed report results/offload/20260101T120000Z-0123abcd
+    Example: testbed report results/offload
     """
     from analysis.overview import write_overview
     from analysis.runs import read_results, results_dir_of
 
     found, pages, outcomes = [], [], []
     for place in _places(directory):
-        with _progress(len(list(place.rglob("manifest.json")))) as progress:
+        with _progress(len(_manifests(place))) as progress:
             page = write_overview(place, rebuild=True, report=progress)
         pages.append(str(page))
         for record in read_results(place).records:
@@ -54,12 +57,19 @@ def _places(directory: Path) -> list[Path]:
     """Return the results directories in a folder, or the run directory that it is."""
     from analysis.runs import results_dir_of
 
-    if not any(directory.rglob("manifest.json")):
+    manifests = _manifests(directory)
+    if not manifests:
         raise SpecError(f"{directory} holds no finished run: there is no manifest.json in it")
     if (directory / "plan.json").exists() or (directory / "manifest.json").exists():
         return [directory]
-    manifests = sorted(directory.rglob("manifest.json"))
     return list(dict.fromkeys(results_dir_of(m.parent) or m.parent for m in manifests))
+
+
+def _manifests(directory: Path) -> list[Path]:
+    """Return the manifests below a folder; a folder that cannot be read, or vanishes, has none."""
+    return sorted(
+        Path(place) / MANIFEST for place, _, names in os.walk(directory) if MANIFEST in names
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import click
 from testbed.cli.execute import bring_up, go_on, open_backend
 from testbed.cli.options import OPTIONS, RunOptions
 from testbed.errors import SpecError
-from testbed.rundir import PLAN_FILE, read_json
+from testbed.rundir import PLAN_FILE, newest_results_dir, read_json
 
 
 def _shared(command: Any) -> Any:
@@ -25,12 +25,14 @@ def _shared(command: Any) -> Any:
 def resume(directory: Path, jobs: int, as_json: bool) -> None:
     """Carry out the runs in DIRECTORY that are not complete, and write its report again.
 
-    DIRECTORY is the results directory of a call of `run` or of a use case's command.
+    DIRECTORY is the results directory of a call of `run` or of a use case's command, or a folder
+    of them, of which the newest is taken.
 
-    Example: testbed resume results/offload/20260101T120000Z-0123abcd
+    Example: testbed resume results/offload
     """
     from testbed.orchestrate import open_runs
 
+    directory = newest_results_dir(directory)
     if not (directory / PLAN_FILE).exists():
         raise SpecError(f"{directory} is no results directory: there is no {PLAN_FILE} in it")
     backend = read_json(directory / PLAN_FILE)["backend"]

@@ -20,6 +20,9 @@ STAGES = {
 
 # Without a terminal, one line per run in so many seconds is enough.
 PLAIN_STEP_S = 5.0
+# What is left is said if it is longer.
+SHORT_S = 60.0
+LEAST_ENDED = 3  # the first ones do not tell the pace
 
 
 class RunProgress:
@@ -38,6 +41,8 @@ class RunProgress:
         self._lock = threading.Lock()
         self._since: dict[str, float] = {}
         self._shown: dict[str, float] = {}
+        self._began = time.monotonic()
+        self._ended = 0
         self._bars: _Bars | None = None
         self._stack = ExitStack()
 
@@ -46,6 +51,7 @@ class RunProgress:
         if self._quiet:
             return
         with self._lock:
+            self._ended += event["stage"] == "end"
             text = printable(self._text(folder, event))
             if self._bars is not None:
                 self._bars.show(folder, text, event.get("t_s"))
@@ -62,12 +68,13 @@ class RunProgress:
     def _text(self, folder: str, event: dict[str, Any]) -> str:
         stage = str(event["stage"])
         if stage == "end":
-            return end_text(event["manifest"])
+            left = count_text(self._ended, len(self._runs), time.monotonic() - self._began)
+            return end_text(event["manifest"]) + left
         if stage != "measure":
             return STAGES.get(stage, stage)
         now = time.monotonic()
         wall_s = now - self._since.setdefault(folder, now)
-        speed = f", {_speed(event['t_s'], wall_s)}" if wall_s > 0.5 else ""
+        speed = f", {speed_text(event['t_s'] / wall_s)}" if wall_s > 0.5 else ""
         return f"{event['t_s']:.0f} of at most {self._runs[folder][1]:.0f} s{speed}"
 
     def __enter__(self) -> Self:
@@ -84,20 +91,29 @@ def end_text(manifest: dict[str, Any]) -> str:
     if manifest["status"] != "complete":
         return f"{manifest['status']}: {manifest['error']}"
     summary = manifest.get("summary", {})
-    speed = _speed(manifest["virtual_s"], manifest["wall_s"])
+    speed = manifest["virtual_s"] / max(manifest["wall_s"], 0.001)
     goodput = summary.get("goodput_mbps")
     rate = f", {goodput:.2f} Mbit/s" if goodput is not None else ""
     reasons = summary.get("verdict_reasons") or []
     why = f": {reasons[0]}" if reasons else ""
     return (
         f"{summary.get('verdict', '?')}{rate}, {manifest['virtual_s']:.1f} s in "
-        f"{manifest['wall_s']:.1f} s ({speed}){why}"
+        f"{manifest['wall_s']:.1f} s ({speed_text(speed)}){why}"
     )
 
 
-def _speed(clock_s: float, wall_s: float) -> str:
-    factor = clock_s / max(wall_s, 0.001)
-    return f"{factor:.{0 if factor >= 10 else 1}f} times real time"
+def speed_text(speed: float) -> str:
+    """Say how many times faster than the real clock the virtual one is; slow ones exactly."""
+    return f"{speed:.0f} times real time" if speed >= 2 else f"{speed:.1f} times real time"
+
+
+def count_text(ended: int, total: int, wall_s: float) -> str:
+    """Say how many runs have ended, and for how long the others will take at that pace."""
+    if total == 1:
+        return ""
+    left_s = wall_s / ended * (total - ended)
+    left = "" if left_s < SHORT_S or ended < LEAST_ENDED else f", about {left_s / 60:.0f} min left"
+    return f"; {ended} of {total} runs{left}"
 
 
 class _Bars:

@@ -24,6 +24,7 @@ from testbed.topology.mininet_node import mininet_node, node_commands, tc_parame
 # The kernel's IFNAMSIZ less the terminating zero.
 MAX_INTERFACE_NAME = 15
 HOST, ROUTER = "host", "router"
+MOST_NAMED = 12  # in a sentence
 
 
 class Topology(Topo):  # type: ignore[misc]  # Mininet is not typed
@@ -286,6 +287,8 @@ def _interface_name(name: str) -> str:
 
 
 def near_miss(name: str, known: Iterable[str]) -> str:
-    """Return the known name that was probably meant, as a remark; nothing if none is near."""
-    near = get_close_matches(name, known, n=1, cutoff=0.7)
-    return f' (did you mean "{near[0]}"?)' if near else ""
+    """Return the known name that was probably meant, as a remark, or else all if they are few."""
+    names = list(known)
+    if near := get_close_matches(name, names, n=1, cutoff=0.7):
+        return f' (did you mean "{near[0]}"?)'
+    return f" (there are {', '.join(names)})" if 0 < len(names) <= MOST_NAMED else ""

@@ -20,6 +20,8 @@ from testbed.backends import BACKEND_KINDS
 from testbed.backends.base import Backend, Cancelled
 from testbed.cli.main import COMMANDS, main
 from testbed.cli.main import testbed as root_command
+from testbed.cli.plan_text import _event_text as event_text
+from testbed.cli.run_progress import count_text, speed_text
 from testbed.errors import BackendError, PlanError, PrerequisiteError, RunInvalid, SpecError
 from testbed.rundir import write_json
 
@@ -108,7 +110,8 @@ def test_no_command_is_a_question(call):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["nosuch"], "No such command 'nosuch'"),
+        (["nosuch"], 'there is no command "nosuch"; there are analyze, '),
+        (["ofload"], 'there is no command "ofload" (did you mean "offload"?)'),
         (["offload", "--nosuch"], "No such option"),
         (["offload", "--backend", "moon"], 'no backend "moon"'),
         (["offload", "--backend", "ssh:-oX@h"], "no machine; write ssh:USER@HOST"),
@@ -261,11 +264,10 @@ def test_dry_run_for_people(call):
     assert "  wifi         laptop -> ap: 8 Mbit/s, 10 ms, queue 80 KB (80 ms)" in lines
     assert "  3g           laptop <- bs: follows synthetic ride, 75 ms, queue 500 KB" in lines
     assert "workload: download" in lines
-    assert lines[-4:] == [
-        "  mode tcp-3g, seed 1: tcp",
-        "  mode tcp-3g, seed 2: tcp",
-        "  mode mptcp-backup, seed 1: mptcp wifi (subflow), 3g (subflow backup)",
-        "  mode mptcp-backup, seed 2: mptcp wifi (subflow), 3g (subflow backup)",
+    assert any(line.endswith("s  link wifi down") for line in lines)
+    assert lines[-2:] == [
+        "  mode tcp-3g: tcp; seeds 1 to 2",
+        "  mode mptcp-backup: mptcp wifi (subflow), 3g (subflow backup); seeds 1 to 2",
     ]
 
 
@@ -278,6 +280,51 @@ def test_what_the_lab_kernel_lacks_is_refused_before_anything_is_made(call, back
         assert result.sentence.endswith('the lab kernel has no "cubik" (did you mean "cubic"?)')
     assert list(tmp_path.iterdir()) == []
     assert call(*asked, "--backend", "host", "--dry-run").code == 0
+
+
+def test_dry_run_of_a_large_network_is_short(call):
+    result = call("grin", "--dry-run", "--k", "8", "--seeds", "3")
+    assert result.code == 0
+    assert len(result.out.splitlines()) < 50
+    assert "  h0-e0.0      h0 <-> e0.0: 10 Mbit/s, 0.02 ms, queue 150 KB (120 ms)" in result.out
+    assert "more lines; --json shows all" in result.out
+    assert "workload.active 0.125: mptcp; seeds 1 to 3" in result.out
+
+
+@pytest.mark.parametrize(
+    ("ended", "total", "wall_s", "text"),
+    [
+        (1, 1, 100.0, ""),
+        (1, 4, 100.0, "; 1 of 4 runs"),  # one alone does not tell the pace
+        (25, 75, 300.0, "; 25 of 75 runs, about 10 min left"),
+        (74, 75, 740.0, "; 74 of 75 runs"),
+        (75, 75, 750.0, "; 75 of 75 runs"),
+    ],
+)
+def test_how_much_of_a_sweep_is_left(ended, total, wall_s, text):
+    assert count_text(ended, total, wall_s) == text
+
+
+def test_a_run_slower_than_the_clock_has_a_speed_too():
+    assert [speed_text(speed) for speed in (0.13, 1.94, 13.2)] == [
+        "0.1 times real time", "1.9 times real time", "13 times real time"
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("event", "text"),
+    [
+        ({"change": "link", "link": "3g", "direction": "b_to_a", "rate_bps": 2_000_000},
+         "link 3g downstream: rate 2 Mbit/s"),
+        ({"change": "link", "link": "3g", "direction": "a_to_b", "queue_bytes": 80_000,
+          "one_way_delay_s": 0.01, "loss_fraction": 0.02},
+         "link 3g upstream: queue 80 KB, delay 10 ms, loses 2.000%"),
+        ({"change": "link_up", "link": "wifi"}, "link wifi up"),
+        ({"change": "address_gone", "path": "wifi"}, "address_gone path=wifi"),
+    ],
+)  # fmt: skip
+def test_timed_changes_in_words(event, text):
+    assert event_text({"at_s": 1.0, **event}) == text
 
 
 def test_modes_once_each_in_the_order_of_the_call(call):
@@ -418,7 +465,7 @@ def test_failed_runs(call, backend, tmp_path):
     """It says why, where the results are, and exits with the code of a missing prerequisite."""
     result = call("offload", *SMALL, "--mode", "mptcp-full,tcp-3g")
     assert result.code == 3
-    assert "mptcp-full, seed 1: squid is missing" in result.out.splitlines()
+    assert "mptcp-full, seed 1 and 1 more: squid is missing" in result.out.splitlines()
     results = results_dir(tmp_path)
     assert result.out.splitlines()[-2:] == [
         f"results: {results.relative_to(tmp_path)}",

@@ -4,6 +4,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 
 import pytest
@@ -169,3 +170,28 @@ def test_report_of_one_run_keeps_the_whole_up_to_date(call, tmp_path):
     assert err == ""
     assert out.splitlines()[0].split()[1] == str(run_dir)
     assert (run_dir / "report.html").exists() and (folder / "report.html").exists()
+
+
+def test_of_a_folder_of_results_the_newest_is_read(call, tmp_path):
+    for stamp, mode in (("20260101T1-a", "tcp-3g"), ("20260102T1-b", "tcp-wifi")):
+        write_results(tmp_path / "results" / "offload" / stamp, modes(mode))
+
+    for folder in (tmp_path / "results" / "offload", tmp_path / "results"):
+        code, out, err = call("analyze", "--csv", folder)
+        assert code == 0 and "tcp-wifi" in out and "tcp-3g" not in out
+        assert err == f"the newest in {folder} is 20260102T1-b\n"
+
+
+def test_a_folder_that_vanishes_or_is_closed_holds_no_results(tmp_path, monkeypatch):
+    write_results(tmp_path / "a", modes("tcp-wifi"))
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    true_scan = os.scandir
+
+    def scan(place):
+        if str(place) == str(closed):
+            raise FileNotFoundError(str(place))
+        return true_scan(place)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert places(tmp_path) == [tmp_path / "a"]
