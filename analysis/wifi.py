@@ -172,7 +172,8 @@ def _sent_into_the_void(frames: Frames, drained: dict[str, Any]) -> int:
     """Return how many frames went to a NIC that was on another channel, by the radios' counts.
 
     A station's farewell wakes it in the eyes of the access point, which may send the one frame
-    that waits before it forgets the station: no switch did that.
+    that waits before it forgets the station: no switch did that. Nor does one lose what an access
+    point sends after its outage to a station that has given it up meanwhile.
     """
     radio = frames.run["radio"]
     if not radio["slots"]:
@@ -180,7 +181,23 @@ def _sent_into_the_void(frames: Frames, drained: dict[str, Any]) -> int:
     farewells = sum(one["what"] == "told to leave" for one in frames.radio.log)
     ways = [way for link in radio["links"] for way in drained[link["link"]].values()]
     missed: int = sum(int(way["missed"]) for way in ways)
-    return max(0, missed - int(farewells))
+    return max(0, missed - int(farewells) - _sent_after_outages(frames, drained))
+
+
+def _sent_after_outages(frames: Frames, drained: dict[str, Any]) -> int:
+    """Return how many frames went to a NIC whose access point had not heard of the parting."""
+    links = {(one["nic"], one["ap"]): one["link"] for one in frames.run["radio"]["links"]}
+    since: dict[tuple[str, str], int] = {}
+    sent = 0
+    for one in frames.radio.log:
+        key = (one["nic"], str(one.get("ap")))
+        if one["what"] == "gives up unheard":
+            since[key] = one["missed"]
+        elif one["what"] == "is known again" and key in since:
+            sent += one["missed"] - since.pop(key)
+    for key, missed in since.items():
+        sent += max(int(way["missed"]) for way in drained[links[key]].values()) - missed
+    return sent
 
 
 def rto_s(frames: Frames, at_s: float) -> float | None:

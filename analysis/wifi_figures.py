@@ -95,8 +95,10 @@ def walk_figure(sweep: Sweep, goodput: pd.DataFrame, runs: dict[str, dict[str, A
     """Draw one run of each cell over time: its goodput, and its associations beneath."""
     chosen = examples(sweep)[:MAX_CELLS]
     grid = Grid(1.0, 2 * len(chosen), gap_y=0.42, head=0.3, left=0.9, is_shared=False)
+    is_model = all(run["radio"]["level"] == "gate" for run in runs.values())
+    meaning = "has an address at" if is_model else "is to be on, by its policy,"
     notes = ["One run of each cell: the first that is usable. Goodput in bins of 0.5 s. Bars: the "
-             "NIC has an address at the access point; pale: out of range, or the access point is "
+             f"NIC {meaning} the access point; pale: out of range, or the access point is "
              "off.", _level(sweep), *sweep.caveats()]  # fmt: skip
     names = sorted({ap["name"] for run in runs.values() for ap in run["radio"]["aps"]})
     with style.settings():
@@ -125,9 +127,11 @@ def walk_figure(sweep: Sweep, goodput: pd.DataFrame, runs: dict[str, dict[str, A
 
 
 def _walk_title(cell: Cell, row: Any) -> str:
-    gap = row.get("gap_max_s")
-    said = "" if gap is None or pd.isna(gap) else f"  ·  longest gap {float(gap):.2f} s"
-    return f"{cell.label or 'run'}  ·  {float(row['goodput_mbps']):.2f} Mbit/s{said}"
+    said = [cell.label or "run"]
+    for key, text in (("goodput_mbps", "{:.2f} Mbit/s"), ("gap_max_s", "longest gap {:.2f} s")):
+        if not pd.isna(row.get(key)):  # a run that has failed may have neither
+            said.append(text.format(float(row[key])))
+    return "  ·  ".join(said)
 
 
 def _shrink(figure: Figure, axes: list[list[Axes]]) -> None:
@@ -229,7 +233,7 @@ def _curve(axes: Axes, at: list[float], cells: list[Cell], column: str, look: An
 
 
 def _finish(axes: Axes, x_label: str, y_label: str) -> None:
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.04 * axes.get_ylim()[1])  # a marker of nearly the same height fits
     axes.grid(axis="y", color=style.FAINT, alpha=0.25, linewidth=0.5)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)

@@ -70,6 +70,7 @@ def plan_radio(spec: ExperimentSpec, seed: int) -> Radio:
     changes = associations(air, policy)
     channels = {ap.name: ap.channel for ap in air.access_points}
     scanning = _scans(wifi, policy, spec.duration)
+    slots = _slots(wifi, changes, channels) if policy in SLOTTED else None
     return {
         "level": wifi.level,
         "scene": wifi.scene,
@@ -113,10 +114,11 @@ def plan_radio(spec: ExperimentSpec, seed: int) -> Radio:
             "scan_period_s": wifi.scans.period or 0,
             "scan_channel_s": wifi.scans.channel,
             "sample_s": wifi.sample,
+            "join_s": _join_s(wifi, slots, scanning),
         },  # fmt: skip
         "associations": [change.plain() for change in changes],
         "scans": scanning,
-        "slots": _slots(wifi, changes, channels) if policy in SLOTTED else None,
+        "slots": slots,
         "probe_s": wifi.probe,
     }
 
@@ -200,24 +202,23 @@ def radio_use(radio: Radio) -> Use:
     at_start = [f"{c['nic']}-{c['ap']}" for c in changes if c["at_s"] == 0 and c["is_on"]]
     if policy.startswith(TCP):
         return Use("tcp", at_start=at_start, first_path=at_start[0])
-    drain_s = radio["policy_numbers"]["drain_s"]
+    numbers = radio["policy_numbers"]
+    drain_s = numbers["drain_s"]
     modelled = changes if radio["level"] == GATE else []
     events = [
         event
         for one in modelled
         if one["at_s"] > 0
-        for event in _path_events(one, drain_s, _told_s(one, modelled, _join_s(radio)))
+        for event in _path_events(one, drain_s, _told_s(one, modelled, numbers["join_s"]))
     ]
     flags = {path: ["subflow"] for path in paths}
     return Use("mptcp", flags=flags, at_start=at_start, events=events)
 
 
-def _join_s(radio: Radio) -> float:
+def _join_s(wifi: WifiSpec, slots: dict[str, Any] | None, scans: list[list[Any]]) -> float:
     """Return when a new subflow can say something at the latest: the NIC may be away just then."""
-    slots, numbers = radio["slots"], radio["policy_numbers"]
-    switch_s = slots["switch_s"] if slots else 0.0
-    scan_s = numbers["scan_channel_s"] if radio["scans"] else 0.0
-    return float(JOIN_S + switch_s + scan_s)
+    switch_s = wifi.slots.switch if slots else 0.0
+    return JOIN_S + switch_s + (wifi.scans.channel if scans else 0.0)
 
 
 def _told_s(change: dict[str, Any], changes: list[dict[str, Any]], join_s: float) -> float:

@@ -22,7 +22,7 @@ from testbed.topology import Direction, Topology
 
 QUEUE_BYTES = 384_000
 FREQUENCIES_MHZ = {1: 2412, 6: 2437, 36: 5180}
-NUMBERS = {"scan_s": 1.0, "association_s": 0.1, "dhcp_s": 0.3}
+NUMBERS = {"scan_s": 1.0, "association_s": 0.1, "dhcp_s": 0.3, "drain_s": 0.0, "join_s": 0.06}
 PACKET_BYTES, HEADERS = 1000, 28
 
 

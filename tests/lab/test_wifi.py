@@ -48,3 +48,25 @@ def test_single_ap_has_its_hole_and_two_nics_have_none(kernel, tmp_path):
     assert single["gap_max_s"] == pytest.approx(single["expected_gap_s"], abs=0.3)
     assert two["expected_gap_s"] == 0
     assert two["gap_max_s"] <= two["rto_at_gap_s"]
+
+
+def test_with_four_access_points_the_outages_of_each_cost_little(kernel, tmp_path):
+    """None of them is the only one at any time, and what is lost with one does not stop the rest.
+
+    With the send buffer of 4 MiB this run gets 0.85 of the oracle and stands still for 1.9 s.
+    """
+    (run,) = wifi(tmp_path, "--scene", "how-many-aps", "--aps", "4", "--seeds", "1")
+    assert run["expected_gap_s"] == 0
+    assert run["gap_max_s"] < 1
+    assert run["goodput_mbps"] > 0.9 * run["oracle_mbps"]
+
+
+def test_scans_and_outages_lose_nothing_to_a_real_radio_that_is_elsewhere(kernel, tmp_path):
+    """An access point that is back is joined anew, and scans wake nobody whose turn it is not."""
+    (run,) = wifi(
+        tmp_path, "--scene", "how-many-aps", "--aps", "2", "--seeds", "1", "--level", "mac80211",
+        "--set", "duration=30 s",
+    )  # fmt: skip
+    assert run["switch_losses"] == 0
+    assert run["gap_max_s"] == pytest.approx(run["expected_gap_s"], abs=0.5)
+    assert run["goodput_mbps"] > 0.9 * run["oracle_mbps"]

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import wifi
+from analysis import wifi, wifi_figures
 from analysis.parse.wifi import PACKET, PROBE, parse_gate, parse_packets, parse_probes
 from testbed.errors import RunInvalid
 
@@ -108,6 +108,33 @@ def test_a_run_as_planned_is_a_data_point():
 )
 def test_what_makes_it_none(said, message):
     assert message in wifi.check_wifi(frames(**said))[0].message
+
+
+def test_what_an_access_point_sends_after_its_outage_was_lost_by_no_switch():
+    about = {**radio(), "level": "mac80211"}
+    ways = {name: {"a_to_b": counts(missed=0), "b_to_a": counts(missed=0)}
+            for name in ("w1-ap1", "w1-ap2")}  # fmt: skip
+    ways["w1-ap1"]["b_to_a"]["missed"], ways["w1-ap2"]["b_to_a"]["missed"] = 29, 4
+    run = frames(about, drained=ways)
+    gives_up, known = "gives up unheard", "is known again"
+    run.radio = SimpleNamespace(
+        log=[
+            {"nic": "w1", "what": known, "ap": "ap1", "missed": 0},
+            {"nic": "w1", "what": gives_up, "ap": "ap1", "missed": 2},
+            {"nic": "w1", "what": "scan begins"},
+            {"nic": "w1", "what": known, "ap": "ap1", "missed": 27},
+            {"nic": "w1", "what": gives_up, "ap": "ap2", "missed": 1},
+        ]
+    )
+    assert wifi.switch_losses(run) == 29 + 4 - (27 - 2) - (4 - 1)
+
+
+def test_a_run_that_failed_is_named_in_the_walk_without_numbers():
+    cell = SimpleNamespace(label="MPTCP")
+    title = wifi_figures._walk_title
+    assert title(cell, {"goodput_mbps": None, "gap_max_s": float("nan")}) == "MPTCP"
+    said = title(cell, {"goodput_mbps": 11.324, "gap_max_s": 0.61})
+    assert said == "MPTCP  ·  11.32 Mbit/s  ·  longest gap 0.61 s"
 
 
 def test_records_are_read_whole_or_not_at_all():

@@ -35,7 +35,9 @@ from testbed.errors import PlanError
 from testbed.timetable import Timetable
 
 SINGLE_AP, FAST_HANDOVER = "single-ap", "fast-handover"
-LOST, SCAN = "lost", "scan"
+LOST = "lost"
+# Why an access point is given up that still works, after it was a backup for some time.
+GIVEN_UP = ("weak", "better")
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -58,6 +60,7 @@ class Station:
         self._start_ns: int | None = None
         self._joined: dict[str, int] = defaultdict(int)  # how often a path's network was joined
         self._present: set[str] = set()
+        self._untold: set[str] = set()  # lost, but there was nobody to say so to the server
         self._is_started = False
         self._slots: Slots | None = None
 
@@ -150,6 +153,9 @@ class Station:
             if one["at_s"] > 0:
                 at_ns = start_ns + round(max(0.0, one["at_s"] - self._lead_s(one)) * 1e9)
                 timetable.at(at_ns, partial(self._want, one))
+                if self._is_drained(one):
+                    at_ns = start_ns + round(max(0.0, one["at_s"] - self._drain_s()) * 1e9)
+                    timetable.at(at_ns, partial(self._drain, one))
         self._enter_scans(timetable, start_ns)
         if self._radio["slots"]:
             self._gate = (self._raw / "gate.jsonl").open("w")
@@ -160,9 +166,23 @@ class Station:
         """Enter the background scans, of one channel each and of all channels by turns."""
         channels = sorted({ap["frequency_mhz"] for ap in self._radio["aps"]})
         for number, (begin_s, _, name) in enumerate(self._radio["scans"]):
-            nic = next(nic for (one, _), nic in self._nics.items() if one == name)
-            call = partial(nic.scan, channels[number % len(channels)])
+            call = partial(self._scan, name, channels[number % len(channels)])
             timetable.at(start_ns + round(begin_s * 1e9), call)
+
+    def _scan(self, name: str, frequency_mhz: int) -> None:
+        """Scan a channel, unless the NIC is on it by turns and hears its beacons then.
+
+        A frame that it sent there out of its turn would tell the access point that it is awake.
+        """
+        nics = [nic for (one, _), nic in self._nics.items() if one == name]
+        if not (self._slots and any(self._is_on(nic, frequency_mhz) for nic in nics)):
+            nics[0].scan(frequency_mhz)
+
+    def _is_on(self, nic: Nic, frequency_mhz: int) -> bool:
+        return any(
+            ap["name"] in (nic.ap, nic.wanted) and ap["frequency_mhz"] == frequency_mhz
+            for ap in self._radio["aps"]
+        )
 
     def release(self) -> None:
         """Let the NIC hear all its channels: the run has ended, and what waits is to arrive."""
@@ -190,8 +210,8 @@ class Station:
         """Return how long before an access point is to be usable the NIC begins to want it."""
         if not one["is_on"]:
             return 0.0
-        scan_s = self._numbers["scan_s"] if one["why"] == SCAN else 0.0
-        return float(scan_s + self._numbers["association_s"] + self._dhcp_s())
+        # The plan's scans find what is in range when they end: then the stack begins its own.
+        return float(self._numbers["association_s"] + self._dhcp_s())
 
     def _dhcp_s(self) -> float:
         """Return how long an address takes; one who hands over has it before it leaves."""
@@ -201,15 +221,44 @@ class Station:
         """Do what the policy wants now.
 
         A station with the policy single-ap stays until its stack has lost the access point, and
-        then wpa_supplicant chooses. Nobody is told of a loss: it shows.
+        then wpa_supplicant chooses. Nobody is told of a loss: it shows; but a NIC that is on
+        several channels by turns gives up by the plan whom it does not visit any more, because
+        for the stack such a one is asleep, not lost.
         """
         nic = self._nic(one)
         if self._radio["policy"] == SINGLE_AP:
             return
         if one["is_on"]:
             nic.associate(one["ap"])
-        elif one["why"] != LOST and nic.wanted == one["ap"]:
+        elif nic.wanted != one["ap"]:
+            return
+        elif one["why"] != LOST:
             nic.leave()
+        elif self._slots:
+            self._note_missed(nic, "gives up unheard", one["ap"])
+            nic.leave()
+
+    def _note_missed(self, nic: Nic, what: str, ap: str) -> None:
+        """Take down how many frames the access point has sent to the NIC on another channel.
+
+        One that is out of range does not hear that it is given up, and sends when it is back.
+        """
+        missed = self._network.air.counters()[self._paths[nic.name, ap]]["down"]["missed"]
+        self._write({"nic": nic.name, "what": what, "ap": ap, "missed": missed})
+
+    def _drain_s(self) -> float:
+        return float(self._numbers["drain_s"])
+
+    def _is_drained(self, one: dict[str, Any]) -> bool:
+        """Say whether a path is a backup before it goes; who has one radio has left it by then."""
+        is_given_up = not one["is_on"] and one["why"] in GIVEN_UP and self._drain_s() > 0
+        return is_given_up and self._radio["policy"] not in (SINGLE_AP, FAST_HANDOVER)
+
+    def _drain(self, one: dict[str, Any]) -> None:
+        """Let what waits for the station arrive before it leaves, and no more come."""
+        path = self._paths[one["nic"], one["ap"]]
+        if path in self._present:
+            self._carry_out({"change": "endpoint_backup", "path": path, "is_backup": True})
 
     def _changed(self, nic: Nic, before: str | None) -> None:
         """Follow an association: the address comes after DHCP, and goes with the association."""
@@ -221,18 +270,34 @@ class Station:
             at_ns = time.monotonic_ns() + round(self._dhcp_s() * 1e9)
             path = self._paths[nic.name, nic.ap]
             if self._slots is not None:
+                self._note_missed(nic, "is known again", nic.ap)
                 self._slots.joined(path)
             self._timetable.at(at_ns, partial(self._configured, nic, nic.ap, path))
         elif self._radio["policy"] == SINGLE_AP:
             nic.choose()
 
     def _gone(self, path: str) -> None:
-        if path in self._present:
-            self._present.discard(path)
-            self._carry_out({"change": "address_gone", "path": path})
+        """Take the address of a path away, when another subflow can tell the server so."""
+        if path not in self._present:
+            return
+        if self._slots and self._present == {path}:
+            self._untold.add(path)
+            return
+        self._present.discard(path)
+        self._carry_out({"change": "address_gone", "path": path})
+
+    def _tell(self) -> None:
+        """Take away the addresses that are lost, now that there is another subflow."""
+        waiting, self._untold = self._untold, set()
+        for path in sorted(waiting):
+            self._gone(path)
 
     def _configured(self, nic: Nic, ap: str, path: str) -> None:
         """Take an address, if the NIC is still where it was when it asked for one."""
+        if path in self._untold:
+            self._untold.discard(path)
+            self._present.discard(path)
+            self._carry_out({"change": "address_gone", "path": path})
         if nic.ap != ap or path in self._present:
             return
         described = next(one for one in self._network.plain["paths"] if one["name"] == path)
@@ -240,7 +305,12 @@ class Station:
         self._joined[path] += 1
         address = addresses[min(self._joined[path], len(addresses) - 1)]
         self._present.add(path)
-        self._carry_out({"change": "address_back", "path": path, "address": address})
+        self._carry_out(
+            {"change": "address_back", "path": path, "address": address, "flags": ["subflow"]}
+        )
+        if self._untold:
+            at_ns = time.monotonic_ns() + round(float(self._numbers["join_s"]) * 1e9)
+            self._timetable.at(at_ns, self._tell)
 
     def _write(self, what: dict[str, Any]) -> None:
         t_s = None
