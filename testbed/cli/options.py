@@ -119,8 +119,8 @@ OPTIONS = (
         type=BACKEND,
         default="lab",
         show_default=True,
-        help="Where to run: lab, host (this machine's own kernel), ssh:USER@HOST[:PORT], or vagrant "
-        "(a virtual machine).",
+        help="Where to run: lab, host (this machine's own kernel), ssh:USER@HOST[:PORT], or "
+        "vagrant (a virtual machine).",
     ),
     click.option(
         "--jobs",

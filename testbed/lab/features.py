@@ -56,5 +56,4 @@ def check_names(plans: Iterable[dict[str, Any]], folder: Path = PROJECT_ROOT) ->
 
 def _check(place: str, name: str, known: Iterable[str]) -> None:
     if name not in known:
-        hint = near_miss(name, known) or f" (it has {', '.join(known)})"
-        raise PlanError(f'{place}: the lab kernel has no "{name}"{hint}')
+        raise PlanError(f'{place}: the lab kernel has no "{name}"{near_miss(name, known)}')

@@ -261,7 +261,7 @@ def test_dry_run_for_people(call):
     assert lines[0].startswith("offload: How much of a download")
     assert lines[1] == "4 runs on the backend lab, each of at most 30 s"
     assert "topology underground: 3 hosts, 3 routers" in lines
-    assert "  wifi         laptop -> ap: 8 Mbit/s, 10 ms, queue 80 KB (80 ms)" in lines
+    assert "  wifi         laptop <-> ap: 8 Mbit/s, 10 ms, queue 80 KB (80 ms)" in lines
     assert "  3g           laptop <- bs: follows synthetic ride, 75 ms, queue 500 KB" in lines
     assert "workload: download" in lines
     assert any(line.endswith("s  link wifi down") for line in lines)

@@ -82,11 +82,13 @@ def test_where_a_subflow_goes(to, address):
         ),
         (
             {"when": "closed", "of": "lte", "do": "close", "path": "wifi"},
-            'mptcp.script.0.of: "lte" is no path, node or address of this network',
+            'mptcp.script.0.of: "lte" is no path, node or address of this network '
+            "(there are wifi, 3g, laptop, ap, bs, core, proxy, origin)",
         ),
         (
             {"at": "1 s", "do": "add_subflow", "path": "3g", "to": "10.9.9.9"},
-            'mptcp.script.0.to: "10.9.9.9" is neither a node nor an address of this network',
+            'mptcp.script.0.to: "10.9.9.9" is neither a node nor an address of this network '
+            "(there are laptop, ap, bs, core, proxy, origin)",
         ),
         (
             {"at": "20 s", "do": "close", "path": "wifi"},
