@@ -2,7 +2,12 @@
 """A virtual machine of the tests' own, beside whatever the user has.
 
 `./setup box` builds its box, which takes root; where there is none the tests are skipped. The
-tests of our own kernel want a box of their own, `testbed vm build-box --kernel ours`.
+tests of our own kernel want a box of their own, whose kernel takes a quarter of an hour to build, so
+they are not part of `make test`:
+
+    testbed kernel build --for vm && testbed vm build-box --kernel ours
+    TESTBED_OWN_KERNEL=1 .venv/bin/python -m pytest tests/vm/test_own_kernel.py
+
 TESTBED_VM_PROVIDER chooses the provider; qemu, which needs no root, unless it says another.
 """
 
@@ -20,6 +25,7 @@ from testbed.errors import PrerequisiteError
 from testbed.vm.box import find_box
 
 TESTBED = Path(sys.executable).with_name("testbed")
+collect_ignore = [] if os.environ.get("TESTBED_OWN_KERNEL") else ["test_own_kernel.py"]
 PROVIDER = os.environ.get("TESTBED_VM_PROVIDER", "qemu")
 
 
