@@ -2,7 +2,7 @@
 """A virtual machine of the tests' own, beside whatever the user has.
 
 `./setup box` builds its box, which takes root; where there is none the tests are skipped. The
-tests of our own kernel want a box of their own, whose kernel takes a quarter of an hour to build, so
+tests of our own kernel want a box of their own, whose kernel takes a quarter of an hour, so
 they are not part of `make test`:
 
     testbed kernel build --for vm && testbed vm build-box --kernel ours
